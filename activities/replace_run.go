@@ -48,19 +48,22 @@ func (a *Activities) replaceRun(ctx context.Context, api Spacelift, in ReplaceRu
 		result.Reason = fmt.Sprintf("the run is in %s (%d), not in %s (%d)", run.State, run.StateVersion, spacelift.RunStateUnconfirmed, in.StateVersion)
 		return result, nil
 	}
-	newer, err := newerThan(ctx, api, run)
+	_, lines, err := trackedRuns(ctx, api, in.Run.Stack)
 	if err != nil {
 		return ReplaceRunResult{}, err
 	}
-	for _, l := range newer {
-		if !l.State.Terminal() && !l.DriftDetection {
+	for _, l := range lines {
+		if l.Ref.Run == in.Run.Run {
+			break // the others are older
+		}
+		if !l.State.Terminal() {
 			result.Outcome, result.New = managed.ActDone, l.Ref
 			return result, nil
 		}
 	}
 	result.Outcome = managed.ActRefused
 	marked := spaceliftapi.WithRunMetadata(ctx, activity.GetInfo(ctx).WorkflowExecution.ID)
-	started, err := a.trigger(marked, api, in.Run.Account, in.Run.Stack, run.Commit.Hash)
+	started, err := a.trigger(marked, api, in.Run.Account, in.Run.Stack, run.Commit.Hash, newestOf(lines))
 	switch {
 	case err != nil:
 		return ReplaceRunResult{}, err

@@ -80,7 +80,7 @@ func (a *Activities) TriggerFollower(ctx context.Context, in TriggerFollowerInpu
 }
 
 func (a *Activities) follow(ctx context.Context, api Spacelift, in TriggerFollowerInput) (TriggerFollowerResult, error) {
-	labels, lines, err := trackedRuns(ctx, api, in.Stack, in.Void)
+	labels, lines, err := trackedRuns(ctx, api, in.Stack)
 	if errors.Is(err, spacelift.ErrNotFound) {
 		return heldBack("the stack %s does not exist: it was deleted, or Gantry's API key may not read it", in.Stack), nil
 	}
@@ -101,7 +101,7 @@ func (a *Activities) follow(ctx context.Context, api Spacelift, in TriggerFollow
 	}
 	result, err := a.waitsOutside(ctx, api, in, parents)
 	if err == nil && result.Outcome == "" {
-		result, err = a.adopt(ctx, api, in, lines)
+		result, err = a.adopt(ctx, api, in, without(lines, in.Void))
 	}
 	if err == nil && result.Outcome == "" {
 		result, err = a.triggerFollower(ctx, api, in, lines)
@@ -114,7 +114,7 @@ func (a *Activities) follow(ctx context.Context, api Spacelift, in TriggerFollow
 func (a *Activities) triggerFollower(ctx context.Context, api Spacelift, in TriggerFollowerInput, lines []spacelift.RunLine) (TriggerFollowerResult, error) {
 	// The run names the chain it belongs to, for policies and people.
 	marked := spaceliftapi.WithRunMetadata(ctx, activity.GetInfo(ctx).WorkflowExecution.ID+" "+string(in.Stack))
-	started, err := a.trigger(marked, api, in.Account, in.Stack, sameCommit(in.Commit, lines))
+	started, err := a.trigger(marked, api, in.Account, in.Stack, sameCommit(in.Commit, without(lines, in.Void)), newestOf(lines))
 	switch {
 	case err != nil:
 		return TriggerFollowerResult{}, err
@@ -147,9 +147,19 @@ type triggering struct {
 	block *managed.Block // when a brake in Spacelift, such as a lock, is why
 }
 
+// newestOf returns the first of some runs; empty if there is none.
+func newestOf(lines []spacelift.RunLine) spacelift.RunID {
+	if len(lines) == 0 {
+		return ""
+	}
+	return lines[0].Ref.Run
+}
+
 // trigger reads a stack, and triggers a tracked run of it if nothing forbids that.
-// An error is worth another attempt, which must look for the run of this one.
-func (a *Activities) trigger(ctx context.Context, api Spacelift, account spacelift.Account, id spacelift.StackID, commit string) (triggering, error) {
+// known is the newest run of those that the caller checked: another one is ErrStale,
+// and the check must be made anew. Any other error is worth another attempt, which
+// must look for the run of this one.
+func (a *Activities) trigger(ctx context.Context, api Spacelift, account spacelift.Account, id spacelift.StackID, commit string, known spacelift.RunID) (triggering, error) {
 	stack, err := api.Stack(ctx, id)
 	if err != nil {
 		return triggering{}, classify(ctx, err)
@@ -157,6 +167,13 @@ func (a *Activities) trigger(ctx context.Context, api Spacelift, account spaceli
 	read := time.Now()
 	if why, block := a.whyNotTriggered(ctx, account, stack); why != "" {
 		return triggering{why: why, block: block}, nil
+	}
+	_, lines, err := trackedRuns(ctx, api, id)
+	if err != nil {
+		return triggering{}, err
+	}
+	if newestOf(lines) != known {
+		return triggering{}, spacelift.ErrStale
 	}
 	started, err := api.TriggerRun(fresh(ctx, read), id, spacelift.Trigger{CommitSHA: commit})
 	switch {
@@ -174,11 +191,12 @@ func (a *Activities) trigger(ctx context.Context, api Spacelift, account spaceli
 // the same stack and commit at the same time. It returns the older one, which
 // stays; the newer one is in the queue behind it.
 func giveWay(ctx context.Context, api Spacelift, run spacelift.RunRef, void []spacelift.RunID) (first spacelift.RunRef, err error) {
-	_, lines, err := trackedRuns(ctx, api, run.Stack, void)
+	_, lines, err := trackedRuns(ctx, api, run.Stack)
 	if err != nil {
 		return first, err
 	}
 	read := time.Now()
+	lines = without(lines, void)
 	itself := slices.IndexFunc(lines, func(l spacelift.RunLine) bool { return l.Ref == run })
 	if itself < 0 {
 		return first, nil
@@ -196,13 +214,16 @@ func giveWay(ctx context.Context, api Spacelift, run spacelift.RunRef, void []sp
 
 // trackedRuns lists the newest tracked runs of a stack, without repairs of drift,
 // newest first, and the stack's labels.
-func trackedRuns(ctx context.Context, api Spacelift, stack spacelift.StackID, void []spacelift.RunID) (labels []string, lines []spacelift.RunLine, err error) {
+func trackedRuns(ctx context.Context, api Spacelift, stack spacelift.StackID) (labels []string, lines []spacelift.RunLine, err error) {
 	labels, lines, err = runsOf(ctx, api, stack, newerRuns)
-	lines = slices.DeleteFunc(lines, func(l spacelift.RunLine) bool {
-		return l.DriftDetection || slices.Contains(void, l.Ref.Run)
-	})
+	lines = slices.DeleteFunc(lines, func(l spacelift.RunLine) bool { return l.DriftDetection })
 	slices.SortStableFunc(lines, func(a, b spacelift.RunLine) int { return cmp.Compare(b.CreatedAt.UnixNano(), a.CreatedAt.UnixNano()) })
 	return labels, lines, err
+}
+
+// without returns runs without those of some ids.
+func without(lines []spacelift.RunLine, void []spacelift.RunID) []spacelift.RunLine {
+	return slices.DeleteFunc(slices.Clone(lines), func(l spacelift.RunLine) bool { return slices.Contains(void, l.Ref.Run) })
 }
 
 // runsOf lists the newest tracked runs of a stack, newest first, and the stack's

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -199,6 +200,35 @@ func TestTwoChainsTriggerTheSameStack(t *testing.T) {
 	if again := c.triggers(in); again.Run != got.Run {
 		t.Errorf("later %+v is taken", again)
 	}
+}
+
+// A run that appears after Gantry listed those of the stack, and before it reads the
+// stack itself, counts: nothing is triggered beside it.
+func TestARunThatAppearsWhileGantryChecksCounts(t *testing.T) {
+	c := newTown(t, "net", "app<net")
+	c.push("c1", changes, "net")
+	c.passes(time.Hour)
+	c.applies("net")
+	in := c.turn("app", "net")
+	api := c.acts.Accounts["acme"]
+	c.acts.Accounts["acme"] = interruption{api, sync.OnceFunc(func() {
+		_, err := api.TriggerRun(t.Context(), "app", spacelift.Trigger{})
+		c.must(err)
+	})}
+	if got := c.triggers(in); got.Outcome != activities.FollowAdopted || c.runs("app") != 1 || c.run("app", 0).Ref != got.Run {
+		t.Errorf("%+v of %d runs, want the one that appeared", got, c.runs("app"))
+	}
+}
+
+// interruption does something before a stack is read.
+type interruption struct {
+	activities.Spacelift
+	before func()
+}
+
+func (i interruption) Stack(ctx context.Context, id spacelift.StackID) (spacelift.Stack, error) {
+	i.before()
+	return i.Spacelift.Stack(ctx, id)
 }
 
 // rival does something between the check and the first trigger.

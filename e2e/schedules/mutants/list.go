@@ -173,8 +173,13 @@ var All = []Mutant{
 	}}},
 	{"triggers-again", "A chain triggers a stack whether it has a run or not", []Edit{{
 		"activities/trigger_follower.go",
-		"	if err == nil && result.Outcome == \"\" {\n		result, err = a.adopt(ctx, api, in, lines)\n	}\n",
+		"	if err == nil && result.Outcome == \"\" {\n		result, err = a.adopt(ctx, api, in, without(lines, in.Void))\n	}\n",
 		"",
+	}}},
+	{"triggers-late", "A chain triggers a stack by a list of its runs of any age", []Edit{{
+		"activities/trigger_follower.go",
+		"	if newestOf(lines) != known {\n		return triggering{}, spacelift.ErrStale\n	}\n",
+		"	_ = lines\n",
 	}}},
 	{"keeps-old-plans", "Gantry confirms plans from before a parent applied", []Edit{{
 		"decide/managed/parents.go",
