@@ -224,7 +224,8 @@ func (a *archive) allow(rows int) {
 func (a *archive) follow(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for before := uint64(math.MaxUint64); before != a.through.Load() && a.allowed > 0; {
+	wrote := false
+	for before := uint64(math.MaxUint64); before != a.through.Load() && a.allowed > 0; wrote = true {
 		before = a.through.Load()
 		next, notes := a.in.takeNotes()
 		if next == before+1 && len(notes) == 0 {
@@ -237,6 +238,9 @@ func (a *archive) follow(ctx context.Context) error {
 			}
 			return err
 		}
+	}
+	if !wrote {
+		return nil
 	}
 	return a.count(ctx)
 }
