@@ -317,7 +317,7 @@ func issuerProblems(issuers []Issuer) (problems []error) {
 		if i.Name == "" || same(func(i Issuer) string { return i.Name }) {
 			bad("name: it is missing or configured twice; give each issuer a name")
 		}
-		if !secureURL(i.URL) {
+		if !SecureURL(i.URL) {
 			bad("url: %q is not an address such as https://accounts.example.com", i.URL)
 		} else if same(func(i Issuer) string { return i.URL }) {
 			bad("url: another issuer has it too; remove one")
@@ -338,8 +338,8 @@ func issuerProblems(issuers []Issuer) (problems []error) {
 	return problems
 }
 
-// secureURL reports whether an address has https, or is on this machine.
-func secureURL(address string) bool {
+// SecureURL reports whether an address has https, or is on this machine.
+func SecureURL(address string) bool {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return false

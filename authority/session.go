@@ -23,8 +23,7 @@ import (
 // SignIn holds the settings of signing in with a browser and with gantry login. Its tags
 // are those of the settings in package config.
 type SignIn struct {
-	Issuer           string        `setting:"issuer" doc:"Name of the issuer, one of issuers, with which people sign in to Gantry's pages. Empty for no pages to sign in to."`
-	URL              string        `setting:"url" doc:"Address of Gantry in browsers, such as https://gantry.acme.example. The issuer must allow /sign-in/callback below it as a redirect."`
+	Issuer           string        `setting:"issuer" doc:"Name of the issuer, one of issuers, with which people sign in to Gantry's pages. It must allow /sign-in/callback below publicUrl as a redirect. Empty for no pages to sign in to."`
 	ClientID         string        `setting:"clientId" doc:"Id of Gantry's client at the issuer, a confidential one."`
 	ClientSecretFile string        `setting:"clientSecretFile" doc:"File with the secret of that client."`
 	CLIClientID      string        `setting:"cliClientId" doc:"Id of the public client at the issuer with which gantry login signs people in; one of the issuer's audiences. Empty for no gantry login."`
@@ -48,9 +47,6 @@ func (s SignIn) Problems(issuers []Issuer) (problems []error) {
 	}
 	if !known {
 		bad("issuer", "issuers has none of the name %s", s.Issuer)
-	}
-	if !secureURL(s.URL) {
-		bad("url", "%q is not an address such as https://gantry.acme.example", s.URL)
 	}
 	if i := slices.IndexFunc(issuers, func(i Issuer) bool { return i.Name == s.Issuer }); s.CLIClientID != "" && i >= 0 && !slices.Contains(issuers[i].Audiences, s.CLIClientID) {
 		bad("cliClientId", "it is none of the audiences of %s, so its tokens wouldn't count; add it to them", s.Issuer)
@@ -88,6 +84,7 @@ var (
 // remembers only those who signed out, until their sessions would have ended.
 type Sessions struct {
 	SignIn
+	URL    string // of Gantry in browsers
 	issuer *issuer
 	secret string // of the client
 	seal   *securecookie.SecureCookie
@@ -109,9 +106,9 @@ const (
 	sealedSignIn  = "sign-in"
 )
 
-// NewSessions returns the sessions of an issuer.
-func NewSessions(s SignIn, issuers *Issuers, clientSecret, sessionKey string) (*Sessions, error) {
-	sessions := &Sessions{SignIn: s, secret: clientSecret, ended: map[string]time.Time{}}
+// NewSessions returns the sessions of an issuer, at a Gantry with this address in browsers.
+func NewSessions(s SignIn, publicURL string, issuers *Issuers, clientSecret, sessionKey string) (*Sessions, error) {
+	sessions := &Sessions{SignIn: s, URL: publicURL, secret: clientSecret, ended: map[string]time.Time{}}
 	for _, i := range issuers.all {
 		if i.Name == s.Issuer {
 			sessions.issuer = i

@@ -10,11 +10,11 @@ import (
 	"github.com/gantryhq/gantry/authority/issuertest"
 )
 
-var signIn = authority.SignIn{Issuer: "sso", URL: "https://gantry.example.com", ClientID: "web", ClientSecretFile: "a", SessionKeyFile: "b", Idle: time.Hour, Lifetime: 12 * time.Hour}
+var signIn = authority.SignIn{Issuer: "sso", ClientID: "web", ClientSecretFile: "a", SessionKeyFile: "b", Idle: time.Hour, Lifetime: 12 * time.Hour}
 
 func sessions(t *testing.T) *authority.Sessions {
 	t.Helper()
-	s, err := authority.NewSessions(signIn, trusting(t, issuertest.New(t), nil), "secret", strings.Repeat("k", 32))
+	s, err := authority.NewSessions(signIn, "https://gantry.example.com", trusting(t, issuertest.New(t), nil), "secret", strings.Repeat("k", 32))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,19 +87,19 @@ func TestInvalidSignIn(t *testing.T) {
 	if problems := signIn.Problems([]authority.Issuer{{Name: "sso"}}); len(problems) != 0 {
 		t.Errorf("valid: %v", problems)
 	}
-	if problems := (authority.SignIn{URL: "x"}).Problems(nil); len(problems) != 0 {
+	if problems := (authority.SignIn{ClientID: "x"}).Problems(nil); len(problems) != 0 {
 		t.Errorf("none: %v", problems)
 	}
-	text := errors.Join(authority.SignIn{Issuer: "other", URL: "http://gantry.example.com", Idle: time.Second, Lifetime: time.Hour * 1000}.Problems(nil)...).Error()
+	text := errors.Join(authority.SignIn{Issuer: "other", Idle: time.Second, Lifetime: time.Hour * 1000}.Problems(nil)...).Error()
 	for _, want := range []string{
-		"signIn.issuer: issuers has none", "signIn.url:", "signIn.clientId: it is missing", "signIn.clientSecretFile: it is missing", "signIn.sessionKeyFile: it is missing", "signIn.idle:", "signIn.lifetime:",
+		"signIn.issuer: issuers has none", "signIn.clientId: it is missing", "signIn.clientSecretFile: it is missing", "signIn.sessionKeyFile: it is missing", "signIn.idle:", "signIn.lifetime:",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("it lacks %q:\n%s", want, text)
 		}
 	}
 	for key, secret := range map[string]string{"short": "x", strings.Repeat("k", 32): ""} {
-		if _, err := authority.NewSessions(signIn, trusting(t, issuertest.New(t), nil), secret, key); err == nil {
+		if _, err := authority.NewSessions(signIn, "https://gantry.example.com", trusting(t, issuertest.New(t), nil), secret, key); err == nil {
 			t.Errorf("key %q and secret %q are accepted", key, secret)
 		}
 	}

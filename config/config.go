@@ -27,6 +27,7 @@ type Config struct {
 	Listen         string              `setting:"listen" doc:"Address of the public listener: the webhook, the API, Swagger UI, and probes without details."`
 	OpsListen      string              `setting:"opsListen" doc:"Address of the operations listener: /metrics, /readyz with every detail, /healthz and pprof, without tokens. Keep it inside. Empty for none."`
 	TrustedProxies Names               `setting:"trustedProxies" doc:"Addresses or networks (10.0.0.0/8) of the proxies in front of Gantry. Their X-Forwarded-For or Forwarded header names the source of a request. In the environment, with commas between."`
+	PublicURL      string              `setting:"publicUrl" doc:"Address of Gantry in browsers, such as https://gantry.acme.example. People sign in there."`
 	ProxyProtocol  bool                `setting:"proxyProtocol" doc:"Whether connections from trustedProxies begin with a PROXY header, version 1 or 2, that names the source."`
 	TLS            TLS                 `setting:"tls"`
 	ShutdownDelay  time.Duration       `setting:"shutdownDelay" doc:"Time between readiness 503 and the end of new requests when Gantry stops, for load balancers to notice. 5s suits Kubernetes."`
@@ -229,6 +230,12 @@ func (c Config) listenProblems() (problems []error) {
 	}
 	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
 		bad("proxyProtocol: name the proxies in trustedProxies; anybody else could claim any source")
+	}
+	switch {
+	case c.PublicURL != "" && !authority.SecureURL(c.PublicURL):
+		bad("publicUrl: %q is not an address such as https://gantry.acme.example", c.PublicURL)
+	case c.PublicURL == "" && c.SignIn.Issuer != "":
+		bad("publicUrl: it is missing; signIn.issuer needs it")
 	}
 	if c.ShutdownDelay < 0 || c.ShutdownDelay > 5*time.Minute {
 		bad("shutdownDelay: %s is not within 0 and 5m", c.ShutdownDelay)

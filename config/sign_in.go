@@ -28,6 +28,6 @@ func (c Config) SignInSecrets(log *slog.Logger) (secrets SignInSecrets, err erro
 	if err != nil {
 		return SignInSecrets{}, err
 	}
-	_, err = authority.NewSessions(c.SignIn, issuers, secrets.Client, secrets.Session)
+	_, err = authority.NewSessions(c.SignIn, c.PublicURL, issuers, secrets.Client, secrets.Session)
 	return secrets, err
 }

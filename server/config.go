@@ -74,6 +74,9 @@ type Config struct {
 	// Issuers are those whose tokens count.
 	Issuers []authority.Issuer
 
+	// PublicURL is the address of Gantry in browsers; signing in needs it.
+	PublicURL string
+
 	// SignIn lets people sign in with a browser; without an issuer, nobody can.
 	// ClientSecret and SessionKey are its secrets.
 	SignIn                   authority.SignIn

@@ -41,11 +41,11 @@ func newSignIn(cfg Config, keys *keyring) (*signIn, error) {
 	if cfg.SignIn.Issuer == "" {
 		return nil, nil //nolint:nilnil // none is a valid choice
 	}
-	sessions, err := authority.NewSessions(cfg.SignIn, keys.issuers, cfg.ClientSecret, cfg.SessionKey)
+	sessions, err := authority.NewSessions(cfg.SignIn, cfg.PublicURL, keys.issuers, cfg.ClientSecret, cfg.SessionKey)
 	if err != nil {
 		return nil, err
 	}
-	address, err := url.Parse(cfg.SignIn.URL)
+	address, err := url.Parse(cfg.PublicURL)
 	if err != nil {
 		return nil, err
 	}

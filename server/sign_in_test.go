@@ -19,8 +19,8 @@ const signInURL = "https://gantry.example.com/tools"
 
 // signsIn lets people sign in with the issuer that a server trusts.
 func signsIn(c *server.Config) {
-	c.SignIn = authority.SignIn{Issuer: "sso", URL: signInURL, ClientID: "gantry-web", Scopes: "openid", Idle: time.Hour, Lifetime: 12 * time.Hour}
-	c.ClientSecret, c.SessionKey = "secret", strings.Repeat("k", 32)
+	c.SignIn = authority.SignIn{Issuer: "sso", ClientID: "gantry-web", Scopes: "openid", Idle: time.Hour, Lifetime: 12 * time.Hour}
+	c.PublicURL, c.ClientSecret, c.SessionKey = signInURL, "secret", strings.Repeat("k", 32)
 }
 
 // browser is a browser that signs in: it keeps cookies, and follows no redirects.
@@ -212,8 +212,8 @@ func TestSessionsOfReplicas(t *testing.T) {
 	for key, want := range map[string]int{strings.Repeat("k", 32): http.StatusOK, strings.Repeat("x", 32): http.StatusUnauthorized, "": http.StatusUnauthorized} {
 		r := newRig(t, trusts(b.issuer), func(c *server.Config) {
 			if key != "" {
-				c.SignIn = authority.SignIn{Issuer: "sso", URL: signInURL, ClientID: "gantry-web", Idle: time.Hour, Lifetime: 12 * time.Hour}
-				c.ClientSecret, c.SessionKey = "secret", key
+				c.SignIn = authority.SignIn{Issuer: "sso", ClientID: "gantry-web", Idle: time.Hour, Lifetime: 12 * time.Hour}
+				c.PublicURL, c.ClientSecret, c.SessionKey = signInURL, "secret", key
 			}
 		})
 		if w := r.send(http.MethodGet, "/v1/me", "", "Cookie", cookie); w.Code != want {

@@ -150,7 +150,8 @@ func TestCheckOpensNothing(t *testing.T) {
 func signsIn(r *rig, client, key string) {
 	r.config.Issuers = []authority.Issuer{{Name: "sso", URL: "https://accounts.example.com", Audiences: []string{"gantry"}}}
 	s := &r.config.SignIn
-	s.Issuer, s.URL, s.ClientID, s.ClientSecretFile, s.SessionKeyFile = "sso", "https://gantry.example.com", "web", client, key
+	s.Issuer, s.ClientID, s.ClientSecretFile, s.SessionKeyFile = "sso", "web", client, key
+	r.config.PublicURL = "https://gantry.example.com"
 }
 
 // Check reports every account and channel that can't be used.

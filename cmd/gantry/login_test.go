@@ -21,9 +21,9 @@ func loginRig(t *testing.T) (*apiRig, *issuertest.Issuer) {
 	r := newAPIRig(t, func(c *server.Config) {
 		c.Issuers = []authority.Issuer{{Name: "sso", URL: i.URL, Audiences: []string{"gantry-cli"}, NamePrefix: new("")}}
 		c.SignIn = authority.SignIn{
-			Issuer: "sso", URL: "https://gantry.example.com", ClientID: "web", CLIClientID: "gantry-cli", Scopes: "openid offline_access", Idle: time.Hour, Lifetime: time.Hour,
+			Issuer: "sso", ClientID: "web", CLIClientID: "gantry-cli", Scopes: "openid offline_access", Idle: time.Hour, Lifetime: time.Hour,
 		}
-		c.ClientSecret, c.SessionKey = "secret", strings.Repeat("k", 32)
+		c.PublicURL, c.ClientSecret, c.SessionKey = "https://gantry.example.com", "secret", strings.Repeat("k", 32)
 	})
 	r.as("")
 	return r, i
