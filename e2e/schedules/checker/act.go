@@ -49,13 +49,25 @@ func (x *index) act(r *run, c rec) act {
 			stack = read
 		}
 	}
-	for _, read := range []rec{a.read, stack} {
+	for _, read := range []rec{a.read, a.had(), stack} {
 		if read.N > 0 {
 			a.span.from = min(a.span.from, read.Began)
 			a.blind = a.blind || read.Call.Stale
 		}
 	}
 	return a
+}
+
+// had returns the last read of the run whose answer Gantry had for certain when it
+// acted; without a number if there was none.
+func (a act) had() rec {
+	var last rec
+	for _, read := range a.run.reads {
+		if read.Ended <= a.call.Began && good(read) {
+			last = read
+		}
+	}
+	return last
 }
 
 // arrived reports whether Gantry may have had an answer when it sent a mutation: the

@@ -6,12 +6,40 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestGoodHistoriesPass(t *testing.T) {
 	for name, tell := range stories {
 		t.Run(name, func(t *testing.T) {
 			for _, v := range Check(tell()) {
+				t.Error(v)
+			}
+		})
+	}
+}
+
+// An answer that shows what a confirmation did, and that was asked for before it,
+// accuses nobody.
+func TestAnAnswerThatCameAfterTheActIsNoWarning(t *testing.T) {
+	for name, tell := range stories {
+		t.Run(name, func(t *testing.T) {
+			records := tell()
+			for i := len(records) - 1; i > 0; i-- {
+				act, read := records[i], records[i-1]
+				if act.Call == nil || !mutates(act, "runConfirm") || read.Call == nil {
+					continue
+				}
+				late := *read.Call
+				late.Runs = slices.Clone(late.Runs)
+				late.Runs[0].State = "PREPARING_APPLY"
+				read.Call, read.Ended = &late, act.Began+10*time.Millisecond
+				records = slices.Insert(records, i+1, read)
+			}
+			for i := range records {
+				records[i].N = i + 1
+			}
+			for _, v := range Check(records) {
 				t.Error(v)
 			}
 		})

@@ -46,12 +46,13 @@ func oneConfirmation(x *index) []Violation {
 				all = append(all, violation(a.run.name(), "Gantry confirmed a plan that it had confirmed before", before, a.read, a.call))
 			}
 		}
-		if a.blind || a.read.N == 0 {
+		read := a.had()
+		if a.blind || read.N == 0 {
 			continue
 		}
-		for _, seen := range a.read.Call.Runs {
+		for _, seen := range read.Call.Runs {
 			if seen.Run == a.run.id && seen.State != "UNCONFIRMED" {
-				all = append(all, violation(a.run.name(), "Gantry confirmed a run that it had seen in "+seen.State, a.read, a.call))
+				all = append(all, violation(a.run.name(), "Gantry confirmed a run that it had seen in "+seen.State, read, a.call))
 			}
 		}
 	}
