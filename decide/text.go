@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/gantryhq/gantry/untrusted"
 )
 
 // Bounds on texts that are kept, in bytes as JSON.
@@ -15,17 +17,7 @@ const (
 
 // Fit cuts a text that needs more than limit bytes as JSON, at a rune's end.
 func Fit(s string, limit int) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	size, fits := 0, 0
-	for i, r := range s {
-		if size <= limit-len("…") {
-			fits = i
-		}
-		if size += jsonSize(r); size > limit {
-			return s[:fits] + "…"
-		}
-	}
-	return s
+	return untrusted.Cut(strings.ToValidUTF8(s, "\uFFFD"), limit, jsonSize)
 }
 
 // TextSize returns the number of bytes of a text as JSON, without the quotes.

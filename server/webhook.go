@@ -76,7 +76,7 @@ func (f *frontDoor) vouch(r *request, d *inbox.Delivery) (*notForUs, *refused) {
 		return nil, nil
 	}
 	if f.account(d.Run.Account) == nil {
-		return &notForUs{reasonUnknownAccount, fmt.Sprintf("account %s is not configured", clean(string(d.Run.Account)))}, nil
+		return &notForUs{reasonUnknownAccount, fmt.Sprintf("account %s is not configured", logged(string(d.Run.Account)))}, nil
 	}
 	return nil, notAuthentic(reasonOtherAccount, fmt.Sprintf("a secret of account %s signed a notification of account %s", r.signers[0].Name, d.Run.Account))
 }

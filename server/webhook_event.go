@@ -5,9 +5,11 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/untrusted"
 )
 
 // Reasons why an authentic notification is ignored, or not stored.
@@ -54,7 +56,7 @@ func (e *notForUs) mayBecomeReadable() bool {
 // nil if nothing does.
 func (n *notification) unusable(body []byte) *notForUs {
 	if !n.state.known && n.action.known {
-		return &notForUs{reasonAudit, fmt.Sprintf("an audit event (%s); Gantry manages runs", clean(n.action.value))}
+		return &notForUs{reasonAudit, fmt.Sprintf("an audit event (%s); Gantry manages runs", logged(n.action.value))}
 	}
 	if n.mistyped != "" {
 		return &notForUs{reasonUnreadable, n.mistyped}
@@ -91,7 +93,7 @@ func withoutRun(n *notification, body []byte) *notForUs {
 	all, _ := decodeNotification(body)
 	switch {
 	case all.Severity != nil || all.Error != nil || all.Title != nil:
-		return &notForUs{reasonInternalError, fmt.Sprintf("Spacelift reports an error of its own: %s: %s", clean(deref(all.Title)), clean(deref(all.Error)))}
+		return &notForUs{reasonInternalError, fmt.Sprintf("Spacelift reports an error of its own: %s: %s", logged(deref(all.Title)), logged(deref(all.Error)))}
 	case !n.state.known:
 		return &notForUs{reasonNotARunEvent, "the body has neither a state nor a run"}
 	default:
@@ -151,18 +153,8 @@ func instant(seconds, millis *int64, received time.Time) time.Time {
 
 // cut bounds free text, at a rune's end.
 func cut(s string) string {
-	if len(s) <= maxText {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxText], "") + "…"
+	return untrusted.Cut(strings.ToValidUTF8(s, "\uFFFD"), maxText, utf8.RuneLen)
 }
 
-// clean makes foreign text fit for one line of a log.
-func clean(s string) string {
-	return cut(strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, s))
-}
+// logged returns foreign text fit for one line of a log.
+func logged(s string) string { return cut(untrusted.Line(s)) }

@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/untrusted"
 )
 
 // Resources are the resources that a plan changes, as far as an execution keeps
@@ -56,15 +56,9 @@ func BoundResources(planned spacelift.PlannedResources) *Resources {
 	return r
 }
 
-// printable returns an address as people may be shown it: without control characters
-// and those that change the direction of text, and not longer than a name.
+// printable returns an address as people may be shown it, not longer than a name.
 func printable(address string) string {
-	return decide.Fit(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029' {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, address), decide.MaxName)
+	return decide.Fit(untrusted.Line(address), decide.MaxName)
 }
 
 // deleted and replaced name the first resources that the plan deletes and replaces,

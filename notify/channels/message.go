@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/untrusted"
 )
 
 // maxID limits ids, because receivers keep them to recognise repeats.
@@ -30,7 +31,7 @@ func validate(m *notify.Message) error {
 		reason = "has no time"
 	case m.At.Year() < 0 || m.At.Year() > 9999: // RFC 3339 has no others
 		reason = "has a time outside the years 0 to 9999"
-	case clean(m.Title) == "":
+	case strings.Trim(untrusted.Line(m.Title), "\uFFFD ") == "":
 		reason = "has no title"
 	case m.Urgency != "" && m.Urgency != notify.Info && m.Urgency != notify.Action && m.Urgency != notify.Alarm:
 		reason = "has an unknown urgency"

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/untrusted"
 )
 
 // Limits of Block Kit, in characters: docs.slack.dev/reference/block-kit/blocks,
@@ -62,7 +63,7 @@ func markdown(text string) slackText {
 }
 
 func encodeSlack(m notify.Message) ([]byte, error) {
-	title := clean(m.Title)
+	title := untrusted.Lines(m.Title)
 	switch m.Urgency {
 	case notify.Action:
 		title = "✋ " + title
@@ -70,12 +71,12 @@ func encodeSlack(m notify.Message) ([]byte, error) {
 		title = "🚨 " + title
 	}
 	fallback := title
-	if text := clean(m.Text); text != "" {
+	if text := untrusted.Lines(m.Text); text != "" {
 		fallback += "\n" + text
 	}
 	out := slackMessage{
 		Text:   escape(fallback, maxFallback),
-		Blocks: []slackBlock{{Type: "header", Text: new(plain(escape(oneLine(title), maxHeader)))}},
+		Blocks: []slackBlock{{Type: "header", Text: new(plain(escape(untrusted.Line(title), maxHeader)))}},
 	}
 	if text := escape(m.Text, maxSection); text != "" {
 		out.Blocks = append(out.Blocks, slackBlock{Type: "section", Text: new(plain(text))})
@@ -105,8 +106,8 @@ func fields(m notify.Message) (sections []slackBlock, left int) {
 	}, m.Facts...)
 	texts := make([]slackText, 0, len(facts))
 	for _, f := range facts {
-		if value := oneLine(clean(f.Value)); value != "" {
-			texts = append(texts, plain(escape(oneLine(clean(f.Name))+": "+value, maxField)))
+		if value := untrusted.Line(f.Value); value != "" {
+			texts = append(texts, plain(escape(untrusted.Line(f.Name)+": "+value, maxField)))
 		}
 	}
 	for some := range slices.Chunk(texts, maxFields) {
@@ -143,8 +144,8 @@ func links(m notify.Message) string {
 // link returns a link in mrkdwn, or only its text if the URL isn't one that a
 // browser should open from a message.
 func link(l notify.Link) string {
-	text := escape(oneLine(clean(l.Text)), maxLinkText)
-	u, err := url.Parse(oneLine(clean(l.URL)))
+	text := escape(untrusted.Line(l.Text), maxLinkText)
+	u, err := url.Parse(untrusted.Line(l.URL))
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || len(l.URL) > maxLinkURL {
 		return text
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/untrusted"
 )
 
 func TestEscape(t *testing.T) {
@@ -25,8 +26,8 @@ func TestEscape(t *testing.T) {
 		{"link", "<https://evil.example|your bank>", 80, "&lt;https://evil.example|your bank&gt;"},
 		{"already escaped", "&lt;!channel&gt;", 50, "&amp;lt;!channel&amp;gt;"},
 		{"hidden in invalid bytes", "<\xff!channel>", 50, "&lt;\uFFFD!channel&gt;"},
-		{"hidden in control characters", "<\x00!chan\x1bnel>", 50, "&lt;!channel&gt;"},
-		{"right to left", "approved \u202egnihton\u202c", 50, "approved gnihton"},
+		{"hidden in control characters", "<\x00!chan\x1bnel>", 50, "&lt;\uFFFD!chan\uFFFDnel&gt;"},
+		{"right to left", "approved \u202egnihton\u202c", 50, "approved \uFFFDgnihton\uFFFD"},
 		{"lines", "a\r\nb\rc\u2028d\te", 50, "a\nb\nc\nd e"},
 		{"just fits", "abcde", 5, "abcde"},
 		{"cut", "abcdef", 5, "abcd…"},
@@ -56,7 +57,7 @@ func FuzzEscape(f *testing.F) {
 	loose := regexp.MustCompile(`&(?:amp|lt|gt);`)
 	f.Fuzz(func(t *testing.T, text string, limit uint16) {
 		if limit == 0 {
-			return // a limit has room for an ellipsis
+			return // a limit has room for an "…"
 		}
 		got := escape(text, int(limit))
 		if !utf8.ValidString(got) {
@@ -68,8 +69,8 @@ func FuzzEscape(f *testing.F) {
 		if length(got) > int(limit) {
 			t.Errorf("%q has a length of %d, more than %d", got, length(got), limit)
 		}
-		shown, written := unescape.Replace(got), clean(text)
-		if shown != written && !strings.HasPrefix(written, strings.TrimSuffix(shown, ellipsis)) {
+		shown, written := unescape.Replace(got), untrusted.Lines(text)
+		if shown != written && !strings.HasPrefix(written, strings.TrimSuffix(shown, "…")) {
 			t.Errorf("%q reads %q", written, shown)
 		}
 	})

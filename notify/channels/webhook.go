@@ -12,8 +12,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 
 	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/untrusted"
 )
 
 // Key sizes of the specification: "At least 24 bytes (192 bits, 512 maximum)". A
@@ -60,7 +62,7 @@ func encodeWebhook(m notify.Message) ([]byte, error) {
 	if m.Urgency == "" {
 		m.Urgency = notify.Info
 	}
-	m.Text = shorten(m.Text, maxWebhookText)
+	m.Text = untrusted.Cut(m.Text, maxWebhookText, utf16.RuneLen)
 	return encodeJSON(webhookBody{Type: m.Type, Timestamp: m.At, Data: webhookData{Version: notify.MessageVersion, Message: m}})
 }
 
