@@ -23,11 +23,11 @@ import (
 // SignIn holds the settings of signing in with a browser and with gantry login. Its tags
 // are those of the settings in package config.
 type SignIn struct {
-	Issuer           string        `setting:"issuer" doc:"Name of the issuer, one of issuers, with which people sign in to Gantry's pages. It must allow /sign-in/callback below publicUrl as a redirect. Empty for no pages to sign in to."`
+	Issuer           string        `setting:"issuer" doc:"Name of the issuer, one of issuers, with which people sign in to Gantry's pages. It must allow /sign-in/callback below publicUrl as a redirect. Empty for sign-in by token alone."`
 	ClientID         string        `setting:"clientId" doc:"Id of Gantry's client at the issuer, a confidential one."`
 	ClientSecretFile string        `setting:"clientSecretFile" doc:"File with the secret of that client."`
 	CLIClientID      string        `setting:"cliClientId" doc:"Id of the public client at the issuer with which gantry login signs people in; one of the issuer's audiences. Empty for no gantry login."`
-	SessionKeyFile   string        `setting:"sessionKeyFile" doc:"File with the secret that encrypts and signs session cookies: at least 32 random characters, the same for all replicas. Another one ends all sessions."`
+	SessionKeyFile   string        `setting:"sessionKeyFile" doc:"File with the secret that encrypts and signs session cookies: at least 32 random characters, the same for all replicas. Another one ends all sessions. Without an issuer it may be empty; Gantry then derives the secret from the secret of the first account's API key."`
 	Scopes           string        `setting:"scopes" doc:"Scopes to ask the issuer for, with spaces between."`
 	Idle             time.Duration `setting:"idle" doc:"Time without a request after which a session ends: 1m to 24h."`
 	Lifetime         time.Duration `setting:"lifetime" doc:"Time after which a session ends in any case: up to 168h."`
@@ -38,8 +38,14 @@ func (s SignIn) Problems(issuers []Issuer) (problems []error) {
 	bad := func(setting, format string, args ...any) {
 		problems = append(problems, policy.At("signIn."+setting, fmt.Errorf(format, args...)))
 	}
+	if s.Idle < time.Minute || s.Idle > 24*time.Hour {
+		bad("idle", "%s is not within 1m and 24h", s.Idle)
+	}
+	if s.Lifetime < s.Idle || s.Lifetime > 168*time.Hour {
+		bad("lifetime", "%s is not within idle (%s) and 168h", s.Lifetime, s.Idle)
+	}
 	if s.Issuer == "" {
-		return nil
+		return problems
 	}
 	known := false
 	for _, i := range issuers {
@@ -56,22 +62,30 @@ func (s SignIn) Problems(issuers []Issuer) (problems []error) {
 			bad(setting, "it is missing; signIn.issuer needs it")
 		}
 	}
-	if s.Idle < time.Minute || s.Idle > 24*time.Hour {
-		bad("idle", "%s is not within 1m and 24h", s.Idle)
-	}
-	if s.Lifetime < s.Idle || s.Lifetime > 168*time.Hour {
-		bad("lifetime", "%s is not within idle (%s) and 168h", s.Lifetime, s.Idle)
-	}
 	return problems
 }
 
 // Session is a person who signed in with a browser.
 type Session struct {
 	ID       string
-	Identity Identity
+	Identity Identity // as the issuer vouched for it; empty for a token
+	Token    string   `json:",omitempty"` // TokenHash of the token that the person signed in with
 	SignedIn time.Time
 	Seen     time.Time
 	CSRF     string // which a page must send with each change
+
+	ends time.Time // however busy it is
+}
+
+// NewTokenSession returns the session of a person who signed in with a token. It holds
+// the token's hash, by which Rules look the token up with each request.
+func NewTokenSession(token string, now time.Time) Session {
+	return newSession(Session{Token: TokenHash(strings.TrimSpace(token))}, now)
+}
+
+func newSession(s Session, now time.Time) Session {
+	s.ID, s.CSRF, s.SignedIn, s.Seen = rand.Text(), rand.Text(), now, now
+	return s
 }
 
 // Reasons why a session doesn't count.
@@ -84,9 +98,9 @@ var (
 // remembers only those who signed out, until their sessions would have ended.
 type Sessions struct {
 	SignIn
-	URL    string // of Gantry in browsers
-	issuer *issuer
-	secret string // of the client
+	URL    string  // of Gantry in browsers; empty if unknown
+	issuer *issuer // nil for sign-in by token alone
+	secret string  // of the client
 	seal   *securecookie.SecureCookie
 	begun  *securecookie.SecureCookie
 
@@ -106,7 +120,9 @@ const (
 	sealedSignIn  = "sign-in"
 )
 
-// NewSessions returns the sessions of an issuer, at a Gantry with this address in browsers.
+// NewSessions returns the sessions of people who sign in with a token or, if the settings
+// name one of the issuers, with that. The address is that of Gantry in browsers; only an
+// issuer needs one.
 func NewSessions(s SignIn, publicURL string, issuers *Issuers, clientSecret, sessionKey string) (*Sessions, error) {
 	sessions := &Sessions{SignIn: s, URL: publicURL, secret: clientSecret, ended: map[string]time.Time{}}
 	for _, i := range issuers.all {
@@ -115,9 +131,9 @@ func NewSessions(s SignIn, publicURL string, issuers *Issuers, clientSecret, ses
 		}
 	}
 	switch {
-	case sessions.issuer == nil:
+	case s.Issuer != "" && sessions.issuer == nil:
 		return nil, fmt.Errorf("sign in: there is no issuer %s", s.Issuer)
-	case clientSecret == "":
+	case s.Issuer != "" && clientSecret == "":
 		return nil, errors.New("sign in: the secret of the client is empty")
 	case len(sessionKey) < minSessionKey:
 		return nil, fmt.Errorf("sign in: the session key has fewer than %d characters; create one with openssl rand -base64 48", minSessionKey)
@@ -179,7 +195,7 @@ func (s *Sessions) Complete(ctx context.Context, note, state, code string, now t
 	if err != nil {
 		return Session{}, "", err
 	}
-	return Session{ID: rand.Text(), Identity: who, SignedIn: now, Seen: now, CSRF: rand.Text()}, b.Back, nil
+	return newSession(Session{Identity: who}, now), b.Back, nil
 }
 
 // client returns Gantry as a client of the issuer.
@@ -210,14 +226,19 @@ func (s *Sessions) Open(value string, now time.Time) (Session, error) {
 	if err := s.seal.Decode(sealedSession, value, &session); err != nil {
 		return Session{}, ErrNoSession
 	}
-	s.mu.Lock()
-	_, ended := s.ended[session.ID]
-	s.mu.Unlock()
-	if ended || !now.Before(session.Seen.Add(s.Idle)) || !now.Before(session.SignedIn.Add(s.Lifetime)) {
+	session.ends = session.SignedIn.Add(s.Lifetime)
+	if !s.Live(session, now) {
 		return Session{}, ErrSessionEnded
 	}
-	session.Identity.Expires = session.SignedIn.Add(s.Lifetime)
 	return session, nil
+}
+
+// Live reports whether a session that was opened still counts.
+func (s *Sessions) Live(session Session, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ended := s.ended[session.ID]
+	return !ended && now.Before(session.Seen.Add(s.Idle)) && now.Before(session.ends)
 }
 
 // Stale reports whether the session was seen long enough ago for the cookie to be

@@ -87,7 +87,7 @@ func TestInvalidSignIn(t *testing.T) {
 	if problems := signIn.Problems([]authority.Issuer{{Name: "sso"}}); len(problems) != 0 {
 		t.Errorf("valid: %v", problems)
 	}
-	if problems := (authority.SignIn{ClientID: "x"}).Problems(nil); len(problems) != 0 {
+	if problems := (authority.SignIn{Idle: time.Hour, Lifetime: time.Hour}).Problems(nil); len(problems) != 0 {
 		t.Errorf("none: %v", problems)
 	}
 	text := errors.Join(authority.SignIn{Issuer: "other", Idle: time.Second, Lifetime: time.Hour * 1000}.Problems(nil)...).Error()

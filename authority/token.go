@@ -52,9 +52,9 @@ func TokenHash(token string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// hashOf reads the hash of a token.
-func hashOf(t Token) (hash [sha256.Size]byte, ok bool) {
-	b, err := hex.DecodeString(t.Hash)
+// hashOf reads a TokenHash.
+func hashOf(tokenHash string) (hash [sha256.Size]byte, ok bool) {
+	b, err := hex.DecodeString(tokenHash)
 	if err != nil || len(b) != len(hash) {
 		return hash, false
 	}
@@ -87,7 +87,7 @@ type key struct {
 func NewRules(tokens []Token, people []decide.Person, bindings []Binding) (*Rules, error) {
 	r := &Rules{people: people, bindings: bindings}
 	for _, t := range tokens {
-		hash, _ := hashOf(t) // tokenProblems reports one that can't be read
+		hash, _ := hashOf(t.Hash) // tokenProblems reports one that can't be read
 		r.keys = append(r.keys, &key{Token: t, hash: hash})
 	}
 	if err := errors.Join(slices.Concat(r.tokenProblems(), peopleProblems(people), bindingProblems(bindings))...); err != nil {
@@ -96,10 +96,13 @@ func NewRules(tokens []Token, people []decide.Person, bindings []Binding) (*Rule
 	return r, nil
 }
 
-// OfToken returns the bearer of a token, and notes that it was used. The token is
-// compared with all, so that the duration doesn't reveal which one matches.
-func (r *Rules) OfToken(token string, now time.Time) (Principal, error) {
-	hash := sha256.Sum256([]byte(strings.TrimSpace(token)))
+// OfToken returns the bearer of a token, by its TokenHash, and notes that it was used.
+// The hash is compared with all, so that the duration doesn't reveal which one matches.
+func (r *Rules) OfToken(tokenHash string, now time.Time) (Principal, error) {
+	hash, ok := hashOf(tokenHash)
+	if !ok {
+		return Principal{}, ErrUnknownToken
+	}
 	var found *key
 	for _, k := range r.keys {
 		if subtle.ConstantTimeCompare(hash[:], k.hash[:]) == 1 {
@@ -134,6 +137,21 @@ func (r *Rules) Of(how How, who Identity) Principal {
 	p := r.named(who.Name, who.Aliases, who.Groups)
 	p.How, p.Credential, p.Expires = how, who.Issuer, who.Expires
 	return r.bound(p)
+}
+
+// OfSession returns the caller of a live session. A token is looked up again, so the
+// session ends with it.
+func (r *Rules) OfSession(s Session, now time.Time) (p Principal, err error) {
+	if s.Token == "" {
+		p = r.Of(HowSession, s.Identity)
+	} else if p, err = r.OfToken(s.Token, now); err != nil {
+		return Principal{}, err
+	}
+	p.How = HowSession
+	if s.Token == "" || p.Expires.IsZero() || s.ends.Before(p.Expires) {
+		p.Expires = s.ends
+	}
+	return p, nil
 }
 
 // named returns the caller with a name, without roles. The configured person of that
@@ -232,7 +250,7 @@ func (r *Rules) tokenProblems() (problems []error) {
 				bad("%s: %q is neither a day such as 2027-01-31 nor a time such as 2027-01-31T12:00:00Z", name, i)
 			}
 		}
-		if _, ok := hashOf(t); !ok {
+		if _, ok := hashOf(t.Hash); !ok {
 			bad("hash: it is not 64 hex digits; create a token with gantry token create")
 		} else if slices.ContainsFunc(before, func(o *key) bool { return o.hash == k.hash }) {
 			bad("hash: another token has it too; create a token for each bearer")

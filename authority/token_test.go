@@ -55,7 +55,7 @@ func TestTokenEnds(t *testing.T) {
 		{"hour", now.Add(-time.Second), nil}, {"hour", now, authority.ErrExpiredToken},
 		{"revoked", now, authority.ErrRevokedToken}, {"guess", now, authority.ErrUnknownToken}, {"", now, authority.ErrUnknownToken},
 	} {
-		p, err := r.OfToken(tt.token, tt.at)
+		p, err := r.OfToken(authority.TokenHash(tt.token), tt.at)
 		if !errors.Is(err, tt.want) || p.Is() != (tt.want == nil) {
 			t.Errorf("%s at %s: %v %v", tt.token, tt.at, p, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -44,12 +45,42 @@ func newKeyring(cfg Config, m *metrics, log *slog.Logger) (*keyring, error) {
 	return k, err
 }
 
-type principalKey struct{}
+// caller is the principal of a request, and a way to look them up again.
+type caller struct {
+	authority.Principal
+
+	// again returns the caller by the configuration of now, or why their credentials no
+	// longer count.
+	again func(now time.Time) (authority.Principal, error)
+}
+
+// callerBy returns a caller, whom it looks up.
+func callerBy(lookup func(now time.Time) (authority.Principal, error)) (caller, error) {
+	p, err := lookup(time.Now())
+	return caller{p, lookup}, err
+}
+
+type callerKey struct{}
+
+// withCaller passes on the caller of a request.
+func withCaller(r *http.Request, c caller) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), callerKey{}, c))
+}
 
 // principalOf returns the caller: who they are, and what they may do where.
 func principalOf(ctx context.Context) authority.Principal {
-	p, _ := ctx.Value(principalKey{}).(authority.Principal)
-	return p
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return c.Principal
+}
+
+// principalNow returns the caller as of now. A request that lasts, such as a stream, asks
+// again: a session may have ended, a token may be revoked, and roles may have changed.
+func principalNow(ctx context.Context) (authority.Principal, error) {
+	c, ok := ctx.Value(callerKey{}).(caller)
+	if !ok {
+		return authority.Principal{}, errNoToken
+	}
+	return c.again(time.Now())
 }
 
 // personOf returns the person who makes the request, never a name from its body.
@@ -58,12 +89,12 @@ func personOf(ctx context.Context) decide.Person { return principalOf(ctx).Perso
 // authenticate passes on requests with valid credentials.
 func (k *keyring) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p, err := k.find(w, r)
+		c, err := k.find(w, r)
 		if err != nil {
 			k.refuse(w, r, err)
 			return
 		}
-		next.ServeHTTP(w, withPrincipal(r, p))
+		next.ServeHTTP(w, withCaller(r, c))
 	})
 }
 
@@ -71,8 +102,8 @@ func (k *keyring) authenticate(next http.Handler) http.Handler {
 // wrong token, although the request needs none.
 func (k *keyring) recognize(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p, err := k.find(w, r); err == nil {
-			r = withPrincipal(r, p)
+		if c, err := k.find(w, r); err == nil {
+			r = withCaller(r, c)
 		} else if isBearer(r.Header.Get("Authorization")) && !is[*authority.IssuerUnavailableError](err) { // a proxy may pass on its own credentials
 			k.record(w, r, err)
 		}
@@ -89,62 +120,77 @@ const (
 	reasonInvalidJWT   = "invalid-jwt"
 	reasonSessionEnded = "session-ended"
 	reasonCrossSite    = "cross-site"
+	reasonInsecure     = "insecure"
+	reasonUnavailable  = "issuer-unavailable"
 )
 
 // errNoToken reports a request without a token.
 var errNoToken = errors.New("no token")
 
-// whyRefused returns the reason for the log, and the remedy for the caller. Only the
-// bearer of a token that was valid learns what became of it.
+// remedies explains each reason to the caller. Only the bearer of a token that was valid
+// learns what became of it.
+var remedies = map[string]string{
+	reasonNoToken:      "send the header Authorization: Bearer <token>; an administrator creates tokens with gantry token create",
+	reasonUnknownToken: "nobody has this token; an administrator creates tokens with gantry token create",
+	reasonExpiredToken: "the token has expired; an administrator creates another with gantry token create",
+	reasonRevokedToken: "the token was revoked; an administrator creates another with gantry token create",
+	reasonSessionEnded: "the session has ended; sign in again",
+	reasonInsecure:     "sign in over https or on this machine: browsers keep no session elsewhere",
+}
+
+// whyRefused returns the reason for the log, and the remedy for the caller.
 func whyRefused(err error) (reason, remedy string) {
-	switch {
-	case errors.Is(err, authority.ErrSessionEnded):
-		return reasonSessionEnded, "the session has ended; sign in again"
-	case errors.Is(err, errNoToken), errors.Is(err, authority.ErrNoSession):
-		return reasonNoToken, "send the header Authorization: Bearer <token>; an administrator creates tokens with gantry token create"
-	case errors.Is(err, authority.ErrExpiredToken):
-		return reasonExpiredToken, "the token has expired; an administrator creates another with gantry token create"
-	case errors.Is(err, authority.ErrRevokedToken):
-		return reasonRevokedToken, "the token was revoked; an administrator creates another with gantry token create"
-	}
 	if invalid, ok := errors.AsType[*authority.InvalidJWTError](err); ok {
 		return reasonInvalidJWT, invalid.Why
 	}
-	return reasonUnknownToken, "nobody has this token; an administrator creates tokens with gantry token create"
+	for reason, of := range map[string][]error{
+		reasonSessionEnded: {authority.ErrSessionEnded}, reasonNoToken: {errNoToken, authority.ErrNoSession}, reasonExpiredToken: {authority.ErrExpiredToken},
+		reasonRevokedToken: {authority.ErrRevokedToken}, reasonInsecure: {errInsecure},
+	} {
+		if slices.ContainsFunc(of, func(target error) bool { return errors.Is(err, target) }) {
+			return reason, remedies[reason]
+		}
+	}
+	return reasonUnknownToken, remedies[reasonUnknownToken]
 }
 
 // refuse answers a request without valid credentials.
 func (k *keyring) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	why := k.record(w, r, err)
+	switch {
+	case why.reason == reasonUnavailable, why.reason == reasonCrossSite:
+		p, after := problemOf(err)
+		writeProblemAfter(w, p, after)
+	case why.wait > 0:
+		writeProblemAfter(w, problem(reasonTooMany, "send a valid token: those are never slowed down"), why.wait)
+	default:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="gantry"`)
+		writeProblem(w, problem("unauthenticated", why.remedy))
+	}
+}
+
+// refusedCaller explains why a request has no valid credentials.
+type refusedCaller struct {
+	reason, remedy string
+	wait           time.Duration // that its source has to wait; 0 for none
+}
+
+// record logs and counts a request without valid credentials. Beyond what its source may
+// spend, the request leaves no trace but a counter, so that a flood can't fill the log. A
+// valid token is never limited: others may share the address.
+func (k *keyring) record(w http.ResponseWriter, r *http.Request, err error) refusedCaller {
 	switch {
 	case is[*authority.IssuerUnavailableError](err):
 		k.log.WarnContext(r.Context(), "issuer unavailable", "requestId", requestIDOf(w), "error", err)
-		p, after := problemOf(err)
-		writeProblemAfter(w, p, after)
-		return
+		return refusedCaller{reason: reasonUnavailable}
 	case errors.Is(err, errCrossSite):
 		k.refused.add(reasonCrossSite)
-		p, _ := problemOf(err)
-		writeProblem(w, p)
-		return
+		return refusedCaller{reason: reasonCrossSite}
 	}
-	remedy, wait := k.record(w, r, err)
-	if wait > 0 {
-		writeProblemAfter(w, problem(reasonTooMany, "send a valid token: those are never slowed down"), wait)
-		return
-	}
-	w.Header().Set("WWW-Authenticate", `Bearer realm="gantry"`)
-	writeProblem(w, problem("unauthenticated", remedy))
-}
-
-// record logs and counts a request without valid credentials, and returns the remedy.
-// Beyond what its source may spend, for the time that it returns, the request leaves no
-// trace but a counter, so that a flood can't fill the log. A valid token is never
-// limited: others may share the address.
-func (k *keyring) record(w http.ResponseWriter, r *http.Request, err error) (remedy string, wait time.Duration) {
 	source := k.sources.of(r)
-	if wait = k.failures.spend(bucketKey{source: Neighborhood(source)}); wait > 0 {
+	if wait := k.failures.spend(bucketKey{source: Neighborhood(source)}); wait > 0 {
 		k.refused.add(reasonTooMany)
-		return "", wait
+		return refusedCaller{reason: reasonTooMany, wait: wait}
 	}
 	reason, remedy := whyRefused(err)
 	k.refused.add(reason)
@@ -154,7 +200,7 @@ func (k *keyring) record(w http.ResponseWriter, r *http.Request, err error) (rem
 		By: "unknown", Source: sourceName(source, r), Action: audit.ActionToken, On: r.Method + " " + r.URL.Path,
 		Result: audit.Refused, Detail: reason, RequestID: requestIDOf(w),
 	})
-	return remedy, 0
+	return refusedCaller{reason: reason, remedy: remedy}
 }
 
 // isBearer reports whether a header Authorization is meant to hold a token.
@@ -165,28 +211,34 @@ func isBearer(authorization string) bool {
 
 // find returns the caller. With two headers it is unclear which one counts, so neither
 // does.
-func (k *keyring) find(w http.ResponseWriter, r *http.Request) (authority.Principal, error) {
+func (k *keyring) find(w http.ResponseWriter, r *http.Request) (caller, error) {
 	headers := r.Header.Values("Authorization")
 	switch {
 	case len(headers) == 0 && k.signIn != nil:
-		return k.signIn.principal(w, r)
+		return k.signIn.caller(w, r)
 	case len(headers) == 0:
-		return authority.Principal{}, errNoToken
+		return caller{}, errNoToken
 	}
 	if len(headers) > 1 || !isBearer(headers[0]) {
-		return authority.Principal{}, authority.ErrUnknownToken
+		return caller{}, authority.ErrUnknownToken
 	}
 	_, token, _ := strings.Cut(headers[0], " ")
 	token = strings.TrimSpace(token)
-	p, err := k.rules.Load().OfToken(token, time.Now())
+	hash := authority.TokenHash(token)
+	c, err := callerBy(func(now time.Time) (authority.Principal, error) { return k.rules.Load().OfToken(hash, now) })
 	if !errors.Is(err, authority.ErrUnknownToken) || !k.trusts || !authority.IsJWT(token) {
-		return p, err
+		return c, err
 	}
 	who, err := k.issuers.Identify(r.Context(), token)
 	if err != nil {
-		return authority.Principal{}, err
+		return caller{}, err
 	}
-	return k.rules.Load().Of(authority.HowOIDC, who), nil
+	return callerBy(func(now time.Time) (authority.Principal, error) {
+		if now.After(who.Expires.Add(authority.ClockSkew)) {
+			return authority.Principal{}, authority.ErrExpiredToken
+		}
+		return k.rules.Load().Of(authority.HowOIDC, who), nil
+	})
 }
 
 // approvers returns the people who may approve; nil if issuers name people who aren't

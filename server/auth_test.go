@@ -63,7 +63,7 @@ func TestRefusedTokensAreLoggedAndCounted(t *testing.T) {
 			t.Errorf("it logs the token: %v", l)
 		}
 	}
-	want := map[string]float64{"reason=no-token": 1, "reason=unknown-token": 1, "reason=expired-token": 0, "reason=revoked-token": 0, "reason=invalid-jwt": 0, "reason=session-ended": 0, "reason=cross-site": 0, "reason=too-many-failures": 0}
+	want := map[string]float64{"reason=no-token": 1, "reason=unknown-token": 1, "reason=expired-token": 0, "reason=revoked-token": 0, "reason=invalid-jwt": 0, "reason=session-ended": 0, "reason=insecure": 0, "reason=cross-site": 0, "reason=too-many-failures": 0}
 	if diff := cmp.Diff(want, r.counter("gantry_api_refused_total")); diff != "" {
 		t.Errorf("counted (-want +got):\n%s", diff)
 	}
@@ -83,7 +83,7 @@ func TestRefusedTokensOnPublicPaths(t *testing.T) {
 	if lines := r.log.entries(t, "token refused"); len(lines) != 2 || lines[0]["reason"] != "unknown-token" || lines[0]["path"] != "/readyz" {
 		t.Errorf("logged %v", lines)
 	}
-	want := map[string]float64{"reason=no-token": 0, "reason=unknown-token": 2, "reason=too-many-failures": 0, "reason=expired-token": 0, "reason=invalid-jwt": 0, "reason=session-ended": 0, "reason=cross-site": 0, "reason=revoked-token": 0}
+	want := map[string]float64{"reason=no-token": 0, "reason=unknown-token": 2, "reason=too-many-failures": 0, "reason=expired-token": 0, "reason=invalid-jwt": 0, "reason=session-ended": 0, "reason=insecure": 0, "reason=cross-site": 0, "reason=revoked-token": 0}
 	if diff := cmp.Diff(want, r.counter("gantry_api_refused_total")); diff != "" {
 		t.Errorf("counted (-want +got):\n%s", diff)
 	}

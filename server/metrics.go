@@ -32,7 +32,7 @@ var (
 		reasonSignatureMissing, reasonSHA1Only, reasonSignatureMalformed, reasonSignatureMismatch, reasonOtherAccount, reasonSecretHeader,
 		reasonBodyTooLarge, reasonBodyUnreadable, reasonLargeBodies, reasonTooMany,
 	}
-	refusedTokenReasons = []string{reasonNoToken, reasonUnknownToken, reasonExpiredToken, reasonRevokedToken, reasonInvalidJWT, reasonSessionEnded, reasonCrossSite, reasonTooMany}
+	refusedTokenReasons = []string{reasonNoToken, reasonUnknownToken, reasonExpiredToken, reasonRevokedToken, reasonInvalidJWT, reasonSessionEnded, reasonCrossSite, reasonInsecure, reasonTooMany}
 )
 
 // reasonCounters holds a counter for each reason.

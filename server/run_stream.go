@@ -128,7 +128,8 @@ func (s *runStream) VisitStreamRunResponse(w http.ResponseWriter) error {
 }
 
 // follow sends the run now and after each change. It returns when the run has ended, when
-// Temporal no longer has it, or when the client disconnects.
+// Temporal no longer has it, when the client's credentials no longer count, or when the
+// client disconnects.
 func (s *runStream) follow() error {
 	status, wait := s.status, followFastest
 	if err := s.write(fmt.Sprintf("retry: %d\n\n", reconnectAfter.Milliseconds())); err != nil {
@@ -150,6 +151,9 @@ func (s *runStream) follow() error {
 		case <-s.h.stopping:
 			return nil
 		case <-time.After(wait):
+		}
+		if _, err := principalNow(s.ctx); err != nil {
+			return err
 		}
 		next, err := s.h.run(s.ref).status(s.ctx)
 		if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {

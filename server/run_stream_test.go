@@ -196,6 +196,25 @@ func TestStreamsEndWithTheServer(t *testing.T) {
 	})
 }
 
+// A stream doesn't outlive the credentials that it was opened with.
+func TestStreamsEndWithTheirToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *server.Config) {
+			c.Tokens[0].Expires = authority.Instant(time.Now().Add(time.Minute).UTC().Format(time.RFC3339))
+		})
+		r.temporal.set(asking())
+		s := r.follow()
+		<-time.After(50 * time.Second)
+		if s.over() {
+			t.Error("it ended before the token did")
+		}
+		<-time.After(20 * time.Second)
+		if !s.over() {
+			t.Error("it goes on without a token")
+		}
+	})
+}
+
 func TestStreamsAreBounded(t *testing.T) {
 	tokens := func(c *server.Config) {
 		for i := range 10 {

@@ -1,10 +1,11 @@
 package server
 
 import (
-	"context"
 	"crypto/subtle"
 	"errors"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -31,38 +32,44 @@ const (
 // signIn signs people in with a browser. It is nil where nobody can.
 type signIn struct {
 	*authority.Sessions
-	keys   *keyring
-	guard  *http.CrossOriginProtection
-	secure bool // cookies travel over https alone
+	keys  *keyring
+	guard *http.CrossOriginProtection
+	https bool // the configured address has it
 }
 
-// newSignIn returns nil if there is no issuer to sign in with.
+// newSignIn returns nil without a session key.
 func newSignIn(cfg Config, keys *keyring) (*signIn, error) {
-	if cfg.SignIn.Issuer == "" {
+	if cfg.SessionKey == "" {
 		return nil, nil //nolint:nilnil // none is a valid choice
 	}
 	sessions, err := authority.NewSessions(cfg.SignIn, cfg.PublicURL, keys.issuers, cfg.ClientSecret, cfg.SessionKey)
 	if err != nil {
 		return nil, err
 	}
+	s := &signIn{Sessions: sessions, keys: keys, guard: http.NewCrossOriginProtection()}
+	if cfg.PublicURL == "" {
+		return s, nil
+	}
 	address, err := url.Parse(cfg.PublicURL)
 	if err != nil {
 		return nil, err
 	}
-	guard := http.NewCrossOriginProtection()
-	if err := guard.AddTrustedOrigin(address.Scheme + "://" + address.Host); err != nil {
-		return nil, err
-	}
-	return &signIn{Sessions: sessions, keys: keys, guard: guard, secure: address.Scheme == "https"}, nil
+	s.https = address.Scheme == "https"
+	return s, s.guard.AddTrustedOrigin(address.Scheme + "://" + address.Host)
 }
 
 func (s *signIn) mount(r chi.Router) {
 	if s == nil {
 		return
 	}
-	r.Get("/sign-in", s.begin)
-	r.Get("/sign-in/callback", s.complete)
+	r.Post("/sign-in/token", s.withToken)
 	r.Post("/sign-out", s.end)
+	r.Get("/sign-in", s.choose)
+	if s.Issuer == "" {
+		return
+	}
+	r.Get("/sign-in/oidc", s.begin)
+	r.Get("/sign-in/callback", s.complete)
 	if s.CLIClientID != "" {
 		r.Get("/.well-known/oauth-protected-resource", s.describe)
 	}
@@ -75,6 +82,17 @@ func (s *signIn) describe(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
+// choose sends the browser to the issuer, unless there is none or it comes from there
+// without success.
+func (s *signIn) choose(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	if s.Issuer == "" || q.Has("refused") {
+		writeProblem(w, problem("unauthenticated", "the sign-in did not succeed; "+remedies[q.Get("refused")]))
+		return
+	}
+	redirect(w, relative(depth(r.Context()), "sign-in/oidc?"+url.Values{"back": {q.Get("back")}}.Encode()))
+}
+
 // begin sends the browser to the issuer.
 func (s *signIn) begin(w http.ResponseWriter, r *http.Request) {
 	address, note, err := s.Begin(r.Context(), localPath(r.URL.Query().Get("back")))
@@ -82,7 +100,7 @@ func (s *signIn) begin(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	s.set(w, cookieSignIn, note, 10*time.Minute, true)
+	s.set(w, r, cookieSignIn, note, 10*time.Minute, true)
 	redirect(w, address)
 }
 
@@ -98,7 +116,7 @@ func localPath(back string) string {
 // complete begins a session with the issuer's answer.
 func (s *signIn) complete(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	s.set(w, cookieSignIn, "", -time.Second, true) // it counts once
+	s.set(w, r, cookieSignIn, "", -time.Second, true) // it counts once
 	if q.Get("error") != "" {
 		s.fail(w, r, &authority.InvalidJWTError{Why: s.Issuer + " refused the sign-in"})
 		return
@@ -106,18 +124,58 @@ func (s *signIn) complete(w http.ResponseWriter, r *http.Request) {
 	note, _ := s.get(r, cookieSignIn)
 	session, back, err := s.Complete(r.Context(), note, q.Get("state"), q.Get("code"), time.Now())
 	if err == nil {
-		err = s.keep(w, session)
+		err = s.start(w, r, session)
 	}
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	p := s.keys.rules.Load().Of(authority.HowSession, session.Identity)
-	s.keys.log.InfoContext(r.Context(), "signed in", "requestId", requestIDOf(w), "by", p.Person.Name, "issuer", s.Issuer)
+	redirect(w, strings.TrimSuffix(s.URL, "/")+back)
+}
+
+// withToken begins a session with a token that a person pastes into a page of this
+// server.
+func (s *signIn) withToken(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
+	var err error
+	switch token := r.PostFormValue("token"); {
+	case s.guard.Check(r) != nil:
+		err = errCrossSite
+	case s.insecure(r):
+		err = errInsecure
+	case token == "":
+		err = errNoToken
+	default:
+		err = s.start(w, r, authority.NewTokenSession(token, time.Now()))
+	}
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	redirect(w, relative(depth(r.Context()), localPath(r.PostFormValue("back"))[1:]))
+}
+
+// start begins a session, if there is still somebody whose it is.
+func (s *signIn) start(w http.ResponseWriter, r *http.Request, session authority.Session) error {
+	p, err := s.keys.rules.Load().OfSession(session, time.Now())
+	if err == nil {
+		err = s.keep(w, r, session)
+	}
+	if err != nil {
+		return err
+	}
+	s.keys.log.InfoContext(r.Context(), "signed in", "requestId", requestIDOf(w), "by", p.Person.Name, "with", p.Credential)
 	_ = s.keys.audit.Record(r.Context(), audit.Entry{ // which logs what can't be written
 		By: p.Person.Name, Via: string(p.How) + " " + p.Credential, Source: sourceName(s.keys.sources.of(r), r), Action: audit.ActionToken, Result: audit.Done, RequestID: requestIDOf(w),
 	})
-	redirect(w, strings.TrimSuffix(s.URL, "/")+back)
+	return nil
+}
+
+// insecure reports whether a page without https, elsewhere than on this machine, sent a
+// request: its browser would drop the session's cookie without a word.
+func (s *signIn) insecure(r *http.Request) bool {
+	from, err := url.Parse(r.Header.Get("Origin"))
+	return err == nil && from.Scheme == "http" && !isLocal(from.Host)
 }
 
 // end ends the session, if the request comes from a page of this server.
@@ -125,7 +183,7 @@ func (s *signIn) end(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	session, err := s.session(r)
 	if err == nil {
-		err = s.genuine(r, session, r.PostFormValue(csrfField))
+		err = s.genuine(r, session)
 	}
 	if errors.Is(err, errCrossSite) {
 		p, _ := problemOf(err)
@@ -136,22 +194,26 @@ func (s *signIn) end(w http.ResponseWriter, r *http.Request) {
 		s.End(session, time.Now())
 	}
 	for _, name := range []string{cookieSession, cookieCSRF} {
-		s.set(w, name, "", -time.Second, name == cookieSession)
+		s.set(w, r, name, "", -time.Second, name == cookieSession)
 	}
-	redirect(w, strings.TrimSuffix(s.URL, "/")+"/docs")
+	redirect(w, relative(depth(r.Context()), "docs"))
 }
 
-// errCrossSite reports a change that a page of this server didn't send.
-var errCrossSite = errors.New("the request doesn't come from a page of this server")
+// Reasons why a request of a browser is refused.
+var (
+	errCrossSite = errors.New("the request doesn't come from a page of this server")
+	errInsecure  = errors.New("the page has no https")
+)
 
 // genuine refuses a change that another site may have made the browser send.
-func (s *signIn) genuine(r *http.Request, session authority.Session, field string) error {
+func (s *signIn) genuine(r *http.Request, session authority.Session) error {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return nil
 	}
 	token := r.Header.Get(csrfHeader)
-	if token == "" {
-		token = field
+	if token == "" && strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		r.Body = http.MaxBytesReader(nil, r.Body, maxAPIBody)
+		token = r.PostFormValue(csrfField)
 	}
 	if s.guard.Check(r) != nil || subtle.ConstantTimeCompare([]byte(token), []byte(session.CSRF)) != 1 {
 		return errCrossSite
@@ -159,23 +221,28 @@ func (s *signIn) genuine(r *http.Request, session authority.Session, field strin
 	return nil
 }
 
-// principal returns the caller of a request with a session, and renews the session's
+// caller returns the caller of a request with a session, and renews the session's
 // cookie.
-func (s *signIn) principal(w http.ResponseWriter, r *http.Request) (authority.Principal, error) {
+func (s *signIn) caller(w http.ResponseWriter, r *http.Request) (caller, error) {
 	session, err := s.session(r)
 	if err == nil {
-		err = s.genuine(r, session, "")
+		err = s.genuine(r, session)
 	}
 	if err != nil {
-		return authority.Principal{}, err
+		return caller{}, err
 	}
 	if now := time.Now(); s.Stale(session, now) {
 		session.Seen = now
-		if err := s.keep(w, session); err != nil {
-			return authority.Principal{}, err
+		if err := s.keep(w, r, session); err != nil {
+			return caller{}, err
 		}
 	}
-	return s.keys.rules.Load().Of(authority.HowSession, session.Identity), nil
+	return callerBy(func(now time.Time) (authority.Principal, error) {
+		if !s.Live(session, now) {
+			return authority.Principal{}, authority.ErrSessionEnded
+		}
+		return s.keys.rules.Load().OfSession(session, now)
+	})
 }
 
 // session returns the live session of a request.
@@ -188,39 +255,70 @@ func (s *signIn) session(r *http.Request) (authority.Session, error) {
 }
 
 // keep sets the cookies of a session.
-func (s *signIn) keep(w http.ResponseWriter, session authority.Session) error {
+func (s *signIn) keep(w http.ResponseWriter, r *http.Request, session authority.Session) error {
 	value, err := s.Seal(session)
 	if err != nil {
 		return err
 	}
 	left := time.Until(session.SignedIn.Add(s.Lifetime))
-	s.set(w, cookieSession, value, left, true)
-	s.set(w, cookieCSRF, session.CSRF, left, false)
+	s.set(w, r, cookieSession, value, left, true)
+	s.set(w, r, cookieCSRF, session.CSRF, left, false)
 	return nil
 }
 
-// fail answers a sign-in that didn't succeed.
-func (s *signIn) fail(w http.ResponseWriter, r *http.Request, err error) { s.keys.refuse(w, r, err) }
+// fail answers a sign-in that didn't succeed: a person with the page to sign in at, which
+// explains the reason in its address, and a program with a problem.
+func (s *signIn) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if !strings.Contains(r.Header.Get("Accept"), "text/html") {
+		s.keys.refuse(w, r, err)
+		return
+	}
+	reason := s.keys.record(w, r, err).reason
+	back := r.FormValue("back")
+	redirect(w, relative(depth(r.Context()), "sign-in?"+url.Values{"back": {localPath(back)}, "refused": {reason}}.Encode()))
+}
 
-// name returns the name of a cookie. The prefix keeps other hosts of the domain, and
-// plain HTTP, from setting it.
-func (s *signIn) name(cookie string) string {
-	if s.secure {
+// secure reports whether cookies of a request's host travel over https alone. They do
+// everywhere but on this machine.
+func (s *signIn) secure(r *http.Request) bool {
+	if s.URL != "" {
+		return s.https
+	}
+	return r.TLS != nil || !isLocal(r.Host)
+}
+
+// isLocal reports whether a host, perhaps with a port, is this machine.
+func isLocal(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	address, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && address.IsLoopback()
+}
+
+// cookieName returns the name of a cookie. The prefix keeps other hosts of the domain,
+// and plain HTTP, from setting it.
+func cookieName(cookie string, secure bool) string {
+	if secure {
 		return "__Host-" + cookie
 	}
 	return cookie
 }
 
-func (s *signIn) set(w http.ResponseWriter, name, value string, life time.Duration, hidden bool) {
+func (s *signIn) set(w http.ResponseWriter, r *http.Request, name, value string, life time.Duration, hidden bool) {
 	w.Header().Set("Cache-Control", "no-store")
+	secure := s.secure(r)
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // G124: pages read the token against other sites; without https there is no secure cookie
-		Name: s.name(name), Value: value, Path: "/", MaxAge: int(life.Seconds()), Secure: s.secure, HttpOnly: hidden, SameSite: http.SameSiteLaxMode,
+		Name: cookieName(name, secure), Value: value, Path: "/", MaxAge: int(life.Seconds()), Secure: secure, HttpOnly: hidden, SameSite: http.SameSiteLaxMode,
 	})
 }
 
 // get returns a cookie. Of two with one name it is unclear which counts, so neither does.
 func (s *signIn) get(r *http.Request, name string) (string, bool) {
-	all := r.CookiesNamed(s.name(name))
+	all := r.CookiesNamed(cookieName(name, s.secure(r)))
+	if len(all) == 0 && r.Header.Get(peerHeader) != "" { // the browser knows the other replica by another host
+		all = r.CookiesNamed(cookieName(name, !s.secure(r)))
+	}
 	if len(all) != 1 {
 		return "", false
 	}
@@ -230,9 +328,4 @@ func (s *signIn) get(r *http.Request, name string) (string, bool) {
 func redirect(w http.ResponseWriter, address string) {
 	w.Header().Set("Location", address)
 	w.WriteHeader(http.StatusSeeOther)
-}
-
-// withPrincipal passes on the caller of a request.
-func withPrincipal(r *http.Request, p authority.Principal) *http.Request {
-	return r.WithContext(context.WithValue(r.Context(), principalKey{}, p))
 }

@@ -70,7 +70,7 @@ func (b *browser) ask(method, path, body string, headers ...string) *httptest.Re
 // callback begins a sign-in, lets the issuer answer, and returns the path of its redirect.
 func (b *browser) callback(back string) string {
 	b.t.Helper()
-	w := b.ask(http.MethodGet, "/sign-in?back="+url.QueryEscape(back), "")
+	w := b.ask(http.MethodGet, "/sign-in/oidc?back="+url.QueryEscape(back), "")
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	answer, err := client.Get(w.Header().Get("Location"))
 	if err != nil {
