@@ -175,8 +175,8 @@ func outcome(s RunStatus) string {
 	case spacelift.RunStateSkipped:
 		text = "Spacelift skipped the run"
 	}
-	if end.Note != "" && (s.Failure == nil || s.Failure.Source != "note") {
-		text += decide.AfterColon(spacelift.Unsigned(end.Note))
+	if note := spacelift.Unsigned(end.Note); s.Failure == nil || s.Failure.Source != "note" && !strings.Contains(s.Failure.Evidence, note) {
+		text += decide.AfterColon(note)
 	}
 	return text
 }

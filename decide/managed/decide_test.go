@@ -175,3 +175,16 @@ var (
 	testRun = spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
 	t0      = time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
 )
+
+// What an approval policy wrote is said once, although the failure's evidence has it too.
+func TestAnOutcomeSaysItsNoteOnce(t *testing.T) {
+	const note = "rejected by an approval policy"
+	s := RunStatus{
+		State: spacelift.RunStateFailed, StateVersion: 6,
+		States:  []StateEntry{{State: spacelift.RunStateFailed, StateVersion: 6, Note: note}},
+		Failure: &Failure{Cause: policy.CausePolicy, Source: "history", Evidence: "UNCONFIRMED (5), then FAILED (6): " + note},
+	}
+	if got, want := outcome(s), "the run failed, and the cause is policy (UNCONFIRMED (5), then FAILED (6): rejected by an approval policy)"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
