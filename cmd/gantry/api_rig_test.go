@@ -124,7 +124,7 @@ func (r *apiRig) as(token string) { r.t.Setenv("GANTRY_TOKEN", token) }
 func (r *apiRig) run(args ...string) (out, errors string, code int) {
 	r.t.Helper()
 	var printed, complained bytes.Buffer
-	code = run(r.t.Context(), args, &printed, &complained)
+	code = run(r.t.Context(), args, nil, &printed, &complained)
 	if all := printed.String() + complained.String(); strings.Contains(all, annToken) || strings.Contains(all, ottoToken) {
 		r.t.Errorf("the token is printed:\n%s", all)
 	}

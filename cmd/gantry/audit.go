@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gantryhq/gantry/audit"
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
 )
 
@@ -36,35 +37,31 @@ func newAuditListCommand() *cobra.Command {
 	account := f.String("account", "", "only entries about this account")
 	stack := f.String("stack", "", "only entries about this stack")
 	run := f.String("run", "", "only entries about this run")
-	result := f.String("result", "", "only entries with this result")
 	since := f.String("since", "", "only entries at or after this time, or within a duration such as 2h")
 	until := f.String("until", "", "only entries before this time, or longer ago than a duration such as 2h")
-	limit := f.Int("limit", defaultLimit, "how many to list at most")
-	complete(cmd, "result", "done", "refused", "failed", "unanswered")
-	cmd.RunE = answering(r, func(ctx context.Context, s *session, _ []string) (api.AuditList, error) {
+	result := choiceFlag(cmd, "result", "only entries with this result", "done", "refused", "failed", "unanswered")
+	limit := pagingFlags(cmd)
+	listing(r, cmd, func(ctx context.Context, s *session, _ []string) (api.AuditList, error) {
 		p := api.ListAuditParams{
 			By: given(*by), Action: given(*action), Account: given(*account), Stack: given(*stack), Run: given(*run), Result: given(api.AuditResult(*result)),
 		}
 		if err := between(&p, *since, *until); err != nil {
 			return api.AuditList{}, err
 		}
-		return s.audit(ctx, p, *limit)
+		return s.audit(ctx, p, limit.most())
 	}, func(s *session, list api.AuditList) error {
-		t := newTable(s.out, "ENTRY", "AT", "BY", "ACTION", "ON", "RESULT", "WHY")
+		t := s.List("entries", []output.Column{{Title: "ENTRY", Drop: 1}, {Title: "AT"}, {Title: "BY"}, {Title: "ACTION"}, {Title: "RESULT", Tone: toneOf}, {Title: "ON"}, {Title: "WHY", Wraps: true}, {Title: "RUN", Drop: 2}})
 		for _, e := range list.Entries {
-			t.row(strconv.FormatInt(e.Sequence, 10), when(&e.At), e.By, e.Action, subjectOf(e), string(e.Result), cmp.Or(deref(e.Detail), deref(e.Why)))
+			t.Row(strconv.FormatInt(e.Sequence, 10), s.When(&e.At), e.By, e.Action, string(e.Result), subjectOf(e), cmp.Or(deref(e.Detail), deref(e.Why)), deref(e.Run))
 		}
-		return t.flush()
+		return t.Flush()
 	})
 	return cmd
 }
 
-// subjectOf returns what an entry is about.
+// subjectOf returns what an entry is about, besides its run.
 func subjectOf(e api.AuditEntry) string {
-	if e.Run != nil && e.Stack != nil {
-		return runName{deref(e.Account), *e.Stack, *e.Run}.String()
-	}
-	return strings.Trim(strings.Join([]string{deref(e.Account), deref(e.Stack), deref(e.Run), deref(e.On)}, " "), " ")
+	return strings.TrimSpace(stackOf(e.Account, e.Stack) + " " + deref(e.On))
 }
 
 func between(p *api.ListAuditParams, since, until string) (err error) {
@@ -105,7 +102,7 @@ can check the export. Each replica has a log of its own.`,
 		if err != nil {
 			return err
 		}
-		out := bufio.NewWriter(s.out)
+		out := bufio.NewWriter(s.Out)
 		for _, e := range slices.Backward(list.Entries) {
 			fmt.Fprintln(out, e.Line)
 		}

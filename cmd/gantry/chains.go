@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
 )
 
@@ -27,17 +28,16 @@ func newChainsListCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Short: "List chains, newest first", Args: cobra.NoArgs}
 	account, f := accountFlag(r, cmd), cmd.Flags()
 	stack := f.String("stack", "", "only chains that a run of this stack began")
-	phase := f.String("phase", "", "only chains in this phase: moving, held or done")
-	limit := f.Int("limit", defaultLimit, "how many to list at most")
-	complete(cmd, "phase", string(api.ChainPhaseMoving), string(api.ChainPhaseHeld), string(api.ChainPhaseDone))
-	cmd.RunE = answering(r, func(ctx context.Context, s *session, _ []string) (api.ChainList, error) {
-		return s.chains(ctx, *account, api.ListChainsParams{Stack: given(*stack), Phase: given(api.ChainPhase(*phase))}, *limit)
+	phase := choiceFlag(cmd, "phase", "only chains in this phase: moving, held or done", string(api.ChainPhaseMoving), string(api.ChainPhaseHeld), string(api.ChainPhaseDone))
+	limit := pagingFlags(cmd)
+	listing(r, cmd, func(ctx context.Context, s *session, _ []string) (api.ChainList, error) {
+		return s.chains(ctx, *account, api.ListChainsParams{Stack: given(*stack), Phase: given(api.ChainPhase(*phase))}, limit.most())
 	}, func(s *session, list api.ChainList) error {
-		t := newTable(s.out, "RUN", "STACK", "PHASE", "BEGAN", "ENDED")
+		t := s.List("chains", []output.Column{{Title: "STACK"}, {Title: "PHASE", Tone: toneOf}, {Title: "BEGAN"}, {Title: "ENDED"}, {Title: "RUN", Drop: 1}})
 		for _, c := range list.Chains {
-			t.row(c.Run, c.Stack, string(c.Phase), when(&c.StartedAt), when(c.EndedAt))
+			t.Row(c.Account+"/"+c.Stack, string(c.Phase), s.When(&c.StartedAt), s.When(c.EndedAt), c.Run)
 		}
-		return t.flush()
+		return t.Flush()
 	})
 	return cmd
 }
@@ -82,31 +82,31 @@ func (s *session) chainName(ctx context.Context, account, named string) (in, run
 }
 
 func printChain(s *session, c api.Chain) error {
-	t := newTable(s.out)
-	t.fact("Chain", fmt.Sprintf("%s/%s/%s", c.Account, c.Stack, c.Run))
-	t.fact("Phase", string(c.Phase))
-	t.fact("Summary", c.Summary)
-	t.fact("Began", when(&c.StartedAt))
-	t.fact("Held since", when(c.HeldSince))
-	t.fact("Given up at", when(c.GivesUpAt))
-	t.fact("Ended", when(c.EndedAt))
-	if err := t.flush(); err != nil {
+	t := s.Facts()
+	t.Fact("Chain", fmt.Sprintf("%s/%s/%s", c.Account, c.Stack, c.Run))
+	t.Fact("Phase", string(c.Phase))
+	t.Fact("Summary", c.Summary)
+	t.Fact("Began", s.When(&c.StartedAt))
+	t.Fact("Held since", s.When(c.HeldSince))
+	t.Fact("Given up at", s.When(c.GivesUpAt))
+	t.Fact("Ended", s.When(c.EndedAt))
+	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(s.out)
-	t = newTable(s.out, "STACK", "STATE", "RUN", "AFTER", "REASON")
+	fmt.Fprintln(s.Out)
+	t = s.Table([]output.Column{{Title: "STACK"}, {Title: "STATE", Tone: toneOf}, {Title: "AFTER", Wraps: true}, {Title: "REASON", Wraps: true}, {Title: "RUN", Drop: 1}})
 	for _, n := range c.Nodes {
-		t.row(n.Stack, n.State, deref(n.Run), strings.Join(n.After, ", "), n.Reason)
+		t.Row(n.Stack, n.State, strings.Join(n.After, ", "), n.Reason, deref(n.Run))
 	}
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(s.out)
-	t = newTable(s.out, "WHEN", "WHO", "WHAT")
+	fmt.Fprintln(s.Out)
+	t = s.Table([]output.Column{{Title: "WHEN"}, {Title: "WHO"}, {Title: "WHAT", Wraps: true}})
 	for _, e := range c.Timeline {
-		t.row(when(&e.At), deref(e.Actor), e.Summary)
+		t.Row(s.When(&e.At), deref(e.Actor), e.Summary)
 	}
-	return t.flush()
+	return t.Flush()
 }
 
 func newChainsSkipCommand(r *remote) *cobra.Command {
@@ -143,12 +143,12 @@ func newChainChangeCommand(r *remote, cmd *cobra.Command,
 }
 
 // addChains adds the chains that a run belongs to.
-func addChains(t *table, run string, refs []api.ChainRef) {
+func addChains(t *output.Rows, run string, refs []api.ChainRef) {
 	for _, c := range refs {
 		if c.Run == run {
-			t.fact("Chain", "began with this run: gantry chains show "+c.Run)
+			t.Fact("Chain", "began with this run: gantry chains show "+c.Run)
 			continue
 		}
-		t.fact("Chain", fmt.Sprintf("began with %s of %s; this run follows %s", c.Run, c.Stack, strings.Join(c.After, ", ")))
+		t.Fact("Chain", fmt.Sprintf("began with %s of %s; this run follows %s", c.Run, c.Stack, strings.Join(c.After, ", ")))
 	}
 }

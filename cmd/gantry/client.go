@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/gen/client"
 )
@@ -26,7 +27,7 @@ import (
 // remote holds the flags that say which Gantry to ask and how to print its answers.
 type remote struct {
 	url, tokenFile *string
-	asJSON         func() (bool, error)
+	output         *output.Flags
 }
 
 // remoteFlags adds the flags of every command that asks a Gantry.
@@ -35,7 +36,7 @@ func remoteFlags(parent *cobra.Command) *remote {
 	return &remote{
 		url:       flags.String("url", "", "address of Gantry (GANTRY_URL; default "+defaultURL+")"),
 		tokenFile: flags.String("token-file", "", "file that holds the token (GANTRY_TOKEN_FILE, or GANTRY_TOKEN for the token itself)"),
-		asJSON:    outputFlag(parent, flags),
+		output:    output.AddFlags(parent, flags),
 	}
 }
 
@@ -48,19 +49,18 @@ const requestTimeout = 45 * time.Second
 
 // session is one command's connection to a Gantry.
 type session struct {
+	*output.Printer
 	*client.Client
-	streams  *client.Client // without a timeout
-	out, err io.Writer
-	json     bool
+	streams *client.Client // without a timeout
 }
 
 // connect prepares a session; it sends nothing yet.
 func (r *remote) connect(cmd *cobra.Command) (*session, error) {
-	s := &session{out: cmd.OutOrStdout(), err: cmd.ErrOrStderr()}
-	var err error
-	if s.json, err = r.asJSON(); err != nil {
+	printer, err := r.output.Printer(cmd, now())
+	if err != nil {
 		return nil, err
 	}
+	s := &session{Printer: printer}
 	u, err := addressOf(*r.url)
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func (r *remote) connect(cmd *cobra.Command) (*session, error) {
 		return nil, err
 	}
 	if u.Scheme == "http" && !near(u) {
-		fmt.Fprintf(s.err, "gantry: %s is not https: the token is sent unencrypted\n", address)
+		fmt.Fprintf(s.Err, "gantry: %s is not https: the token is sent unencrypted\n", address)
 	}
 	if s.Client, err = newClient(address, token, requestTimeout); err == nil {
 		s.streams, err = newClient(address, token, 0)
@@ -138,11 +138,27 @@ func answering[T any](r *remote, ask func(context.Context, *session, []string) (
 		if err != nil {
 			return err
 		}
-		if s.json {
-			return printJSON(s.out, answer)
-		}
-		return print(s, answer)
+		return answered(s, answer, print)
 	}
+}
+
+// answered prints an answer in the format that -o asks for; print makes the table.
+func answered[T any](s *session, answer T, print func(*session, T) error) error {
+	var err error
+	switch {
+	case s.Structured():
+		return s.Encode(answer)
+	case s.Format == output.Name:
+		for _, name := range namesOf(answer) {
+			fmt.Fprintln(s.Out, output.Clean(name))
+		}
+	default:
+		err = print(s, answer)
+	}
+	if err == nil && more(answer) {
+		fmt.Fprintln(s.Err, "gantry: there are more; --all-pages lists all, --limit N more of them")
+	}
+	return err
 }
 
 // problemError is a problem that Gantry answered with.
@@ -153,16 +169,16 @@ type problemError struct {
 
 func (e *problemError) Error() string {
 	var b strings.Builder
-	b.WriteString(clean(e.Title))
+	b.WriteString(output.Clean(e.Title))
 	if e.Detail != nil {
-		b.WriteString(": " + clean(*e.Detail))
+		b.WriteString(": " + output.Clean(*e.Detail))
 	}
 	for _, place := range e.Errors {
 		where := cmp.Or(deref(place.Parameter), deref(place.Pointer))
-		fmt.Fprintf(&b, "\n  %s: %s", clean(cmp.Or(where, "request")), clean(place.Detail))
+		fmt.Fprintf(&b, "\n  %s: %s", output.Clean(cmp.Or(where, "request")), output.Clean(place.Detail))
 	}
 	if inLog := e.Status >= http.StatusInternalServerError || e.Status == http.StatusUnauthorized; inLog && e.RequestID != nil {
-		fmt.Fprintf(&b, "\n  request %s", clean(*e.RequestID))
+		fmt.Fprintf(&b, "\n  request %s", output.Clean(*e.RequestID))
 	}
 	return b.String()
 }
@@ -230,7 +246,7 @@ func change[T any](ctx context.Context, s *session, send func(key *string) (*htt
 		if !again || time.Now().Add(after).After(giveUp) || ctx.Err() != nil {
 			return answer, err
 		}
-		fmt.Fprintf(s.err, "gantry: no answer yet; sending it again (it counts once)\n")
+		fmt.Fprintf(s.Err, "gantry: no answer yet; sending it again (it counts once)\n")
 		if err := pause(ctx, after); err != nil {
 			return answer, err
 		}

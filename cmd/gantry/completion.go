@@ -7,22 +7,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
 )
 
 // completionTimeout bounds how long a shell waits for a completion.
 const completionTimeout = 2 * time.Second
 
-// complete makes shells offer fixed words for a flag.
-func complete(cmd *cobra.Command, flag string, words ...string) {
-	// It fails for unknown flags alone.
-	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
-}
-
 func runNames(ctx context.Context, s *session, _ string) ([]string, error) {
 	list, err := s.runs(ctx, api.ListRunsParams{}, maxPage)
 	return names(list.Runs, func(run api.RunSummary) string {
-		return runName{run.Account, run.Stack, run.Run}.String() + "\t" + clean(run.State)
+		return runName{run.Account, run.Stack, run.Run}.String() + "\t" + output.Clean(run.State)
 	}), err
 }
 
@@ -33,12 +28,12 @@ func stackNames(ctx context.Context, s *session, account string) ([]string, erro
 
 func freezeNames(ctx context.Context, s *session, account string) ([]string, error) {
 	list, err := s.freezes(ctx, account)
-	return names(list.Freezes, func(f api.Freeze) string { return f.ID + "\t" + clean(f.Reason) }), err
+	return names(list.Freezes, func(f api.Freeze) string { return f.ID + "\t" + output.Clean(f.Reason) }), err
 }
 
 func chainNames(ctx context.Context, s *session, account string) ([]string, error) {
 	list, err := s.chains(ctx, account, api.ListChainsParams{}, maxPage)
-	return names(list.Chains, func(c api.ChainSummary) string { return c.Run + "\t" + clean(c.Stack) + " " + string(c.Phase) }), err
+	return names(list.Chains, func(c api.ChainSummary) string { return c.Run + "\t" + output.Clean(c.Stack) + " " + string(c.Phase) }), err
 }
 
 func deliveryNames(ctx context.Context, s *session, _ string) ([]string, error) {
@@ -66,7 +61,7 @@ func (r *remote) completing(find func(ctx context.Context, s *session, account s
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		s.err = io.Discard
+		s.Err = io.Discard
 		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 		defer cancel()
 		account := ""

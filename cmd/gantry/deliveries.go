@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
 )
 
@@ -27,18 +29,16 @@ func newDeliveriesListCommand(r *remote) *cobra.Command {
 		Example: "  gantry deliveries list --outcome refused --since 1h",
 	}
 	f := cmd.Flags()
-	outcome := f.String("outcome", "", "only deliveries with this outcome, such as refused")
-	forwarding := f.String("forwarding", "", "only deliveries in this state of forwarding to Temporal, such as dead")
+	outcome := choiceFlag(cmd, "outcome", "only deliveries with this outcome, such as refused", "accepted", "duplicate", "ignored", "refused", "unavailable")
+	forwarding := choiceFlag(cmd, "forwarding", "only deliveries in this state of forwarding to Temporal, such as dead", "pending", "forwarded", "late", "dead")
 	reason := f.String("reason", "", "only deliveries with this reason")
 	account := f.String("account", "", "only deliveries of this account")
 	stack := f.String("stack", "", "only deliveries of this stack")
 	run := f.String("run", "", "only deliveries of this run")
 	since := f.String("since", "", "only deliveries received at or after this time, or within a duration such as 2h")
 	until := f.String("until", "", "only deliveries received before this time, or longer ago than a duration such as 2h")
-	limit := f.Int("limit", defaultLimit, "how many to list at most")
-	complete(cmd, "outcome", "accepted", "duplicate", "ignored", "refused", "unavailable")
-	complete(cmd, "forwarding", "pending", "forwarded", "late", "dead")
-	cmd.RunE = answering(r, func(ctx context.Context, s *session, _ []string) (api.DeliveryList, error) {
+	limit := pagingFlags(cmd)
+	listing(r, cmd, func(ctx context.Context, s *session, _ []string) (api.DeliveryList, error) {
 		after, before, err := period(*since, *until)
 		if err != nil {
 			return api.DeliveryList{}, err
@@ -46,7 +46,7 @@ func newDeliveriesListCommand(r *remote) *cobra.Command {
 		return s.deliveries(ctx, api.ListDeliveriesParams{
 			Outcome: given(api.Outcome(*outcome)), Forwarding: given(api.Forwarding(*forwarding)), Reason: given(*reason),
 			Account: given(*account), Stack: given(*stack), Run: given(*run), Since: after, Until: before,
-		}, *limit)
+		}, limit.most())
 	}, printDeliveries)
 	return cmd
 }
@@ -54,19 +54,18 @@ func newDeliveriesListCommand(r *remote) *cobra.Command {
 // printDeliveries prints a list. It names the replica of each delivery if there are
 // several, and those that did not answer.
 func printDeliveries(s *session, list api.DeliveryList) error {
-	columns, several := []string{"DELIVERY", "RECEIVED", "OUTCOME", "FORWARDING", "RUN", "STATE", "WHY"}, len(list.Replicas) > 1
-	if several {
-		columns = slices.Insert(columns, 2, "REPLICA")
-	}
-	t := newTable(s.out, columns...)
+	t := s.List("deliveries", []output.Column{
+		{Title: "RECEIVED"}, {Title: "REPLICA"}, {Title: "OUTCOME", Tone: toneOf}, {Title: "FORWARDING", Tone: toneOf}, {Title: "STACK"}, {Title: "STATE"},
+		{Title: "WHY", Wraps: true}, {Title: "RUN", Drop: 2}, {Title: "DELIVERY", Drop: 1},
+	})
 	for _, d := range list.Deliveries {
-		row := []string{d.ID, when(&d.ReceivedAt), string(d.Outcome), string(deref(d.Forwarding)), runOf(d), deref(d.State), deref(d.Detail)}
-		if several {
-			row = slices.Insert(row, 2, d.Replica)
+		replica := ""
+		if len(list.Replicas) > 1 {
+			replica = d.Replica
 		}
-		t.row(row...)
+		t.Row(s.When(&d.ReceivedAt), replica, string(d.Outcome), string(deref(d.Forwarding)), stackOf(d.Account, d.Stack), deref(d.State), deref(d.Detail), deref(d.Run), d.ID)
 	}
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return err
 	}
 	s.warnOfReplicas(list.Replicas)
@@ -77,7 +76,7 @@ func printDeliveries(s *session, list api.DeliveryList) error {
 func (s *session) warnOfReplicas(replicas []api.Replica) {
 	for _, r := range replicas {
 		if r.Problem != nil {
-			fmt.Fprintf(s.err, "gantry: without the deliveries of %s: %s\n", clean(r.Name), clean(*r.Problem))
+			fmt.Fprintf(s.Err, "gantry: without the deliveries of %s: %s\n", output.Clean(r.Name), output.Clean(*r.Problem))
 		}
 	}
 }
@@ -91,6 +90,11 @@ func addReplicas(all, more []api.Replica) []api.Replica {
 		}
 	}
 	return all
+}
+
+// stackOf returns the name of a stack, as far as it is known.
+func stackOf(account, stack *string) string {
+	return strings.Trim(deref(account)+"/"+deref(stack), "/")
 }
 
 // runOf returns the name of a delivery's run, if it has one.
@@ -127,12 +131,10 @@ func newDeliveriesShowCommand(r *remote) *cobra.Command {
 			case body && detail.Body == nil:
 				return errors.New("the body was not kept")
 			case body:
-				_, err := io.WriteString(exact(s.out), *detail.Body)
+				_, err := io.WriteString(output.Exact(s.Out), *detail.Body)
 				return err
-			case s.json:
-				return printJSON(s.out, detail)
 			}
-			return printDelivery(s, detail.Delivery)
+			return answered(s, detail, func(s *session, d api.DeliveryDetail) error { return printDelivery(s, d.Delivery) })
 		},
 	}
 	cmd.Flags().BoolVar(&body, "body", false, "print only the body: into a file or pipe exactly as it arrived")
@@ -140,21 +142,21 @@ func newDeliveriesShowCommand(r *remote) *cobra.Command {
 }
 
 func printDelivery(s *session, d api.Delivery) error {
-	t := newTable(s.out)
-	t.fact("Delivery", d.ID)
-	t.fact("Received", when(&d.ReceivedAt)+" from "+d.Source)
-	t.fact("Replica", d.Replica)
-	t.fact("Outcome", string(d.Outcome))
-	t.fact("Reason", deref(d.Reason))
-	t.fact("  detail", deref(d.Detail))
-	t.fact("Run", runOf(d))
-	t.fact("State", deref(d.State))
-	t.fact("Size", strconv.Itoa(d.Size)+" bytes")
-	t.fact("Repeats", deref(d.DuplicateOf))
-	t.fact("Forwarding", string(deref(d.Forwarding)))
-	t.fact("  at", when(d.ForwardedAt))
-	t.fact("  failed with", deref(d.ForwardError))
-	return t.flush()
+	t := s.Facts()
+	t.Fact("Delivery", d.ID)
+	t.Fact("Received", s.When(&d.ReceivedAt)+" from "+d.Source)
+	t.Fact("Replica", d.Replica)
+	t.Fact("Outcome", string(d.Outcome))
+	t.Fact("Reason", deref(d.Reason))
+	t.Fact("  detail", deref(d.Detail))
+	t.Fact("Run", runOf(d))
+	t.Fact("State", deref(d.State))
+	t.Fact("Size", strconv.Itoa(d.Size)+" bytes")
+	t.Fact("Repeats", deref(d.DuplicateOf))
+	t.Fact("Forwarding", string(deref(d.Forwarding)))
+	t.Fact("  at", s.When(d.ForwardedAt))
+	t.Fact("  failed with", deref(d.ForwardError))
+	return t.Flush()
 }
 
 func newRedeliverCommand(r *remote) *cobra.Command {
@@ -167,7 +169,7 @@ func newRedeliverCommand(r *remote) *cobra.Command {
 			return s.Redeliver(ctx, args[0], &api.RedeliverParams{IdempotencyKey: key})
 		})
 	}, func(s *session, d api.Delivery) error {
-		_, err := fmt.Fprintf(s.out, "%s will be forwarded again\n", d.ID)
+		_, err := fmt.Fprintf(s.Out, "%s will be forwarded again\n", d.ID)
 		return err
 	})
 	all := answering(r, func(ctx context.Context, s *session, _ []string) (api.RedeliveryCount, error) {
@@ -176,7 +178,7 @@ func newRedeliverCommand(r *remote) *cobra.Command {
 		})
 	}, func(s *session, count api.RedeliveryCount) error {
 		s.warnOfReplicas(count.Replicas)
-		_, err := fmt.Fprintf(s.out, "%d deliveries will be forwarded again\n", count.Redelivered)
+		_, err := fmt.Fprintf(s.Out, "%d deliveries will be forwarded again\n", count.Redelivered)
 		return err
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/deploy"
 )
@@ -120,14 +120,14 @@ and checks that could not be made are not failures), 1 if one did.`,
   gantry doctor --url https://gantry.example.com/webhook -o json`,
 		Args: cobra.NoArgs,
 	}
-	file, asJSON := configFlag(cmd), outputFlag(cmd, cmd.Flags())
+	file, flags := configFlag(cmd), output.AddFormatFlags(cmd, cmd.Flags(), output.Table, output.JSON, output.YAML)
 	f := cmd.Flags()
 	f.StringVar(&account, "account", "", "check only this account")
 	f.StringVar(&p.url, "url", "", "address at which Spacelift reaches Gantry's webhook")
 	f.StringVar(&p.webhook, "webhook-name", deploy.DefaultName, "name of the webhook")
 	f.StringVar(&p.policy, "policy-name", deploy.DefaultName, "name of the policy")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		inJSON, err := asJSON()
+		out, err := flags.Printer(cmd, now())
 		if err != nil {
 			return err
 		}
@@ -145,13 +145,13 @@ and checks that could not be made are not failures), 1 if one did.`,
 			}
 			p.loaded.Accounts = []config.Account{chosen}
 		}
-		return examine(cmd.Context(), p, inJSON, cmd.OutOrStdout())
+		return examine(cmd.Context(), p, out)
 	}
 	return cmd
 }
 
 // examine runs all checks and prints their findings.
-func examine(ctx context.Context, p *localState, asJSON bool, out io.Writer) error {
+func examine(ctx context.Context, p *localState, out *output.Printer) error {
 	r := doctorReport{Verdict: verdictOK, Findings: []finding{}}
 	defer p.close()
 	for _, c := range checks {
@@ -168,8 +168,8 @@ func examine(ctx context.Context, p *localState, asJSON bool, out io.Writer) err
 		}
 	}
 	var err error
-	if asJSON {
-		err = printJSON(out, r)
+	if out.Structured() {
+		err = out.Encode(r)
 	} else {
 		err = r.print(out)
 	}
@@ -219,26 +219,27 @@ func (r *doctorReport) count(v verdict) (n int) {
 // maxDetails bounds the details of a finding in the table; JSON has them all.
 const maxDetails = 10
 
-func (r *doctorReport) print(out io.Writer) error {
-	t := newTable(out, "CHECK", "ACCOUNT", "VERDICT", "FINDING")
+func (r *doctorReport) print(out *output.Printer) error {
+	t := out.Table([]output.Column{{Title: "CHECK"}, {Title: "ACCOUNT"}, {Title: "VERDICT", Tone: toneOf}, {Title: "FINDING", Wraps: true}})
 	for _, f := range r.Findings {
-		t.row(f.Check, f.Account, string(f.Verdict), f.Text)
+		t.Row(f.Check, f.Account, string(f.Verdict), f.Text)
 		for i, d := range f.Details {
 			if i == maxDetails {
-				t.row("", "", "", fmt.Sprintf("  and %d more", len(f.Details)-i))
+				t.Row("", "", "", fmt.Sprintf("  and %d more", len(f.Details)-i))
 				break
 			}
-			t.row("", "", "", "  "+d)
+			t.Row("", "", "", "  "+d)
 		}
 		if f.Fix != "" {
-			t.row("", "", "", "  fix: "+f.Fix)
+			t.Row("", "", "", "  fix: "+f.Fix)
 		}
 	}
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return err
 	}
 	if len(r.LeftOut) > 0 {
-		fmt.Fprintf(out, "\nleft out: %s\n", strings.Join(r.LeftOut, ", "))
+		fmt.Fprintln(out.Out)
+		return out.Sentence("left out: " + strings.Join(r.LeftOut, ", "))
 	}
 	return nil
 }

@@ -4,13 +4,17 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/config"
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // configFile is the --config of a command.
@@ -46,16 +50,43 @@ func invalid(mistakes error) error {
 	return fmt.Errorf("configuration:\n%w", mistakes)
 }
 
-// outputFlag adds -o and returns a function that reports whether it asks for JSON.
-func outputFlag(cmd *cobra.Command, flags *pflag.FlagSet) func() (bool, error) {
-	format := flags.StringP("output", "o", "table", "table or json")
-	complete(cmd, "output", "table", "json")
-	return func() (bool, error) {
-		if *format != "json" && *format != "table" {
-			return false, fmt.Errorf("--output: %q is neither table nor json", *format)
-		}
-		return *format == "json", nil
+// choiceFlag adds a flag that takes one of several words; empty if it isn't given.
+func choiceFlag(cmd *cobra.Command, name, usage string, words ...string) *string {
+	value := new(string)
+	output.Choice(cmd, cmd.Flags(), value, name, "", usage, words...)
+	return value
+}
+
+// stateFlag adds --state. Spacelift may add states, so it refuses only a word that
+// resembles one.
+func stateFlag(cmd *cobra.Command) *string {
+	value := new(string)
+	output.Likely(cmd, cmd.Flags(), value, "state", "only runs in this Spacelift state, such as UNCONFIRMED", names(spacelift.RunStates, func(s spacelift.RunState) string { return string(s) })...)
+	return value
+}
+
+// paging holds --limit and --all-pages.
+type paging struct {
+	limit *int
+	all   *bool
+}
+
+// defaultLimit is the default length of lists.
+const defaultLimit = 50
+
+func pagingFlags(cmd *cobra.Command) paging {
+	f := cmd.Flags()
+	p := paging{f.Int("limit", defaultLimit, "how many to list at most"), f.Bool("all-pages", false, "list all, however many there are")}
+	cmd.MarkFlagsMutuallyExclusive("limit", "all-pages")
+	return p
+}
+
+// most returns how many items to list at most.
+func (p paging) most() int {
+	if *p.all {
+		return math.MaxInt
 	}
+	return *p.limit
 }
 
 // accountFlag adds --account to a command that concerns one account.
@@ -81,13 +112,22 @@ func period(since, until string) (from, to *time.Time, err error) {
 	return given(first), given(last), nil
 }
 
+// durationOf reads a duration such as 2h, or 7d for days.
+func durationOf(s string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		return time.Duration(n) * 24 * time.Hour, err
+	}
+	return time.ParseDuration(s)
+}
+
 // timeOf reads the value of a flag: a time as RFC 3339, or a distance from now
 // such as 2h.
 func timeOf(flag, s string, now time.Time, direction time.Duration) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+	if d, err := durationOf(s); err == nil && d >= 0 {
 		return now.Add(direction * d).UTC(), nil
 	}
 	t, err := time.Parse(time.RFC3339, s)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
 )
 
@@ -26,7 +27,7 @@ can still confirm in Spacelift.`,
 func newFreezesListCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Short: "List current and future freezes", Args: cobra.NoArgs}
 	account := accountFlag(r, cmd)
-	cmd.RunE = answering(r, func(ctx context.Context, s *session, _ []string) (api.FreezeList, error) {
+	listing(r, cmd, func(ctx context.Context, s *session, _ []string) (api.FreezeList, error) {
 		return s.freezes(ctx, *account)
 	},
 		func(s *session, list api.FreezeList) error { return printFreezes(s, list.Freezes...) })
@@ -42,18 +43,18 @@ func (s *session) freezes(ctx context.Context, named string) (api.FreezeList, er
 }
 
 func printFreezes(s *session, freezes ...api.Freeze) error {
-	t := newTable(s.out, "FREEZE", "FROM", "UNTIL", "STACKS", "BY", "REASON")
+	t := s.List("freezes", []output.Column{{Title: "FROM"}, {Title: "UNTIL"}, {Title: "STACKS", Wraps: true}, {Title: "BY"}, {Title: "REASON", Wraps: true}, {Title: "FREEZE", Drop: 1}})
 	for _, f := range freezes {
 		until, stacks := "lifted", "all"
 		if f.Until != nil {
-			until = when(f.Until)
+			until = s.When(f.Until)
 		}
 		if len(f.Stacks) > 0 {
 			stacks = strings.Join(f.Stacks, ", ")
 		}
-		t.row(f.ID, when(&f.From), until, stacks, f.DeclaredBy, f.Reason)
+		t.Row(s.When(&f.From), until, stacks, f.DeclaredBy, f.Reason, f.ID)
 	}
-	return t.flush()
+	return t.Flush()
 }
 
 func newFreezesDeclareCommand(r *remote) *cobra.Command {
@@ -103,7 +104,7 @@ func newFreezesLiftCommand(r *remote) *cobra.Command {
 			return s.LiftFreeze(ctx, account, args[0], &api.LiftFreezeParams{IdempotencyKey: key})
 		})
 	}, func(s *session, freeze api.Freeze) error {
-		_, err := fmt.Fprintf(s.out, "%s is lifted (%s)\n", freeze.ID, clean(freeze.Reason))
+		_, err := fmt.Fprintf(s.Out, "%s is lifted (%s)\n", freeze.ID, output.Clean(freeze.Reason))
 		return err
 	})
 	return cmd

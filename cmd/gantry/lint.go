@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/deploy"
@@ -51,6 +51,7 @@ something is wrong or can't be checked.`,
 	f.BoolVar(&stack.Administrative, "administrative", false, "the stack is administrative, for rules")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		stack.Labels = *labels
+		out := output.Plain(cmd, now())
 		withLabels := cmd.Flags().Changed("labels")
 		whole := stack.Account != "" && !withLabels
 		switch {
@@ -62,10 +63,10 @@ something is wrong or can't be checked.`,
 		if *plan != "" && !withLabels {
 			return errors.New("--plan: give the --labels of its stack as well")
 		}
-		if err := lint(cmd.OutOrStdout(), file, *shared, stack, withLabels, *plan); err != nil || !whole {
+		if err := lint(out, file, *shared, stack, withLabels, *plan); err != nil || !whole {
 			return err
 		}
-		return lintAccount(cmd.Context(), cmd.OutOrStdout(), file, string(stack.Account))
+		return lintAccount(cmd.Context(), out, file, string(stack.Account))
 	}
 	return cmd
 }
@@ -76,7 +77,7 @@ var lintedChecks = []string{"spacelift-key", "spacelift-rights", "stacks-labels"
 
 // lintAccount checks the stacks of an account. A warning counts: what labels promise must
 // hold.
-func lintAccount(ctx context.Context, w io.Writer, given configFile, name string) error {
+func lintAccount(ctx context.Context, w *output.Printer, given configFile, name string) error {
 	loaded, err := given.load(nil)
 	if err != nil {
 		return err
@@ -102,7 +103,7 @@ func lintAccount(ctx context.Context, w io.Writer, given configFile, name string
 	return nil
 }
 
-func lint(w io.Writer, given configFile, shared bool, stack policy.Stack, withLabels bool, planFile string) error {
+func lint(w *output.Printer, given configFile, shared bool, stack policy.Stack, withLabels bool, planFile string) error {
 	file := given.name()
 	load := func() (config.Loaded, error) { return given.load(nil) }
 	if shared || file == "" {
@@ -116,7 +117,7 @@ func lint(w io.Writer, given configFile, shared bool, stack policy.Stack, withLa
 		fmt.Fprintf(w, "%s is valid.\n", file)
 	}
 	for _, warning := range loaded.Warnings() {
-		fmt.Fprintln(w, "warning: "+clean(warning))
+		fmt.Fprintln(w, "warning: "+output.Clean(warning))
 	}
 	if !withLabels {
 		return nil
@@ -138,7 +139,7 @@ func lint(w io.Writer, given configFile, shared bool, stack policy.Stack, withLa
 			if origin, _, _ := strings.Cut(bad.Label, " "); origin == "profile" || origin == "rule" || origin == "defaultProfile" {
 				continue // the file's own warning
 			}
-			fmt.Fprintf(w, "warning: %s: %s; %s\n", clean(bad.Label), clean(bad.Problem), clean(bad.Remedy))
+			fmt.Fprintf(w, "warning: %s: %s; %s\n", output.Clean(bad.Label), output.Clean(bad.Problem), output.Clean(bad.Remedy))
 		}
 	}
 	if planFile == "" {
@@ -152,24 +153,24 @@ func lint(w io.Writer, given configFile, shared bool, stack policy.Stack, withLa
 }
 
 // lintLabels prints a policy, or returns why Gantry can't follow the labels.
-func lintLabels(w io.Writer, p policy.Policy, labels []string) error {
+func lintLabels(w *output.Printer, p policy.Policy, labels []string) error {
 	if len(p.Problems) > 0 {
 		problems := make([]string, len(p.Problems))
 		for i, problem := range p.Problems {
-			problems[i] = fmt.Sprintf("%s: %s; %s", clean(problem.Label), clean(problem.Problem), clean(problem.Remedy))
+			problems[i] = fmt.Sprintf("%s: %s; %s", output.Clean(problem.Label), output.Clean(problem.Problem), output.Clean(problem.Remedy))
 		}
 		return fmt.Errorf("Gantry can't follow some labels, and would hold the stack's plans:\n%s", strings.Join(problems, "\n"))
 	}
-	t := newTable(w, "SETTING", "VALUE", "FROM")
+	t := w.Table([]output.Column{{Title: "SETTING"}, {Title: "VALUE", Wraps: true}, {Title: "FROM", Wraps: true}})
 	for _, v := range p.Values() {
-		t.row(v.Name, v.Value, v.Origin)
+		t.Row(v.Name, v.Value, v.Origin)
 		for _, o := range p.Overruled {
 			if o.Setting == v.Name {
-				t.row("", "not "+o.Value, o.Origin+": "+o.Reason)
+				t.Row("", "not "+o.Value, o.Origin+": "+o.Reason)
 			}
 		}
 	}
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return err
 	}
 	if !spacelift.Managed(labels) {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -114,21 +115,21 @@ func counted(resources []spacelift.Resource) *spacelift.Delta {
 
 // lintPlan tries a policy on a plan, and prints which rules apply and what Gantry would
 // do.
-func lintPlan(w io.Writer, rules *policy.Definitions, p policy.Policy, plan spacelift.PlannedResources, at time.Time) error {
+func lintPlan(w *output.Printer, rules *policy.Definitions, p policy.Policy, plan spacelift.PlannedResources, at time.Time) error {
 	d := plan.Run.Delta
 	fmt.Fprintf(w, "\nThe plan: %d to add, %d to change, %d to delete.\n\n", d.Added, d.Changed, d.Deleted)
 	verdicts := rules.Judge(p, plan, at)
 	alone, considered := p.AutoConfirms(policy.PlanFacts{Type: plan.Run.Type, Drift: plan.Run.DriftDetection, Delta: d, Verdicts: verdicts})
-	t := newTable(w, "RULE", "VALUE", "FROM", "EFFECT", "")
+	t := w.Table([]output.Column{{Title: "RULE"}, {Title: "VALUE", Wraps: true}, {Title: "FROM", Wraps: true}, {Title: "EFFECT"}, {Wraps: true}})
 	for _, r := range considered {
-		t.row(r.Name, r.Value, r.Origin, string(r.Effect), r.Detail)
+		t.Row(r.Name, r.Value, r.Origin, string(r.Effect), r.Detail)
 	}
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return err
 	}
 	fmt.Fprintln(w)
 	if verdicts != nil && verdicts.Trouble != "" {
-		return errors.New("Gantry would hold the plan: " + clean(verdicts.Trouble))
+		return errors.New("Gantry would hold the plan: " + output.Clean(verdicts.Trouble))
 	}
 	switch {
 	case alone:
@@ -142,17 +143,17 @@ func lintPlan(w io.Writer, rules *policy.Definitions, p policy.Policy, plan spac
 			if p.Approvers.Value != "" {
 				group = p.Approvers.Value
 			}
-			fmt.Fprintf(w, "  %d of %s: the stack's own (%s)\n", n, clean(group), clean(p.Approvals.Origin))
+			fmt.Fprintf(w, "  %d of %s: the stack's own (%s)\n", n, output.Clean(group), output.Clean(p.Approvals.Origin))
 		}
 		if verdicts != nil {
 			for _, r := range verdicts.Required {
-				fmt.Fprintln(w, "  "+clean(r.String()))
+				fmt.Fprintln(w, "  "+output.Clean(r.String()))
 			}
 		}
 	}
 	if verdicts != nil {
 		for _, why := range verdicts.Holds {
-			fmt.Fprintln(w, "It confirms nothing meanwhile: "+clean(why))
+			fmt.Fprintln(w, "It confirms nothing meanwhile: "+output.Clean(why))
 		}
 	}
 	return nil

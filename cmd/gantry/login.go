@@ -17,6 +17,8 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/spf13/cobra"
 	"golang.org/x/oauth2"
+
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 )
 
 // loginPatience bounds how long a person has to sign in.
@@ -44,7 +46,9 @@ Sign in only at addresses that you know: the Gantry there receives a token in yo
 		if err != nil {
 			return err
 		}
-		visit := func(sentence, url string) { fmt.Fprintf(cmd.ErrOrStderr(), "%s\n\n  %s\n\n", sentence, clean(url)) }
+		visit := func(sentence, url string) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s\n\n  %s\n\n", sentence, output.Clean(url))
+		}
 		saved, err := l.signIn(ctx, *here, visit)
 		if err != nil {
 			return err
@@ -124,7 +128,7 @@ func (l login) signIn(ctx context.Context, here bool, visit func(sentence, url s
 	if err != nil {
 		return savedLogin{}, fmt.Errorf("ask %s for a code: %w", l.issuer, err)
 	}
-	visit("Enter the code "+clean(device.UserCode)+" at this address:", cmp.Or(device.VerificationURIComplete, device.VerificationURI))
+	visit("Enter the code "+output.Clean(device.UserCode)+" at this address:", cmp.Or(device.VerificationURIComplete, device.VerificationURI))
 	token, err := l.client.DeviceAccessToken(ctx, device, oauth2.VerifierOption(verifier))
 	if err != nil {
 		return savedLogin{}, fmt.Errorf("sign in at %s: %w", l.issuer, err)

@@ -12,11 +12,16 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
 )
+
+// now is the clock that ages count from. Tests stop it.
+var now = time.Now
 
 // version is stamped by the linker: -X main.version=1.2.3.
 var version = "dev"
@@ -25,17 +30,18 @@ func main() {
 	// A file that can't grow is an error to answer with 503, not a reason to exit.
 	signal.Ignore(syscall.SIGXFSZ)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
 // run runs the program and returns its exit code.
-func run(ctx context.Context, args []string, out, complaints io.Writer) int {
+func run(ctx context.Context, args []string, in io.Reader, out, complaints io.Writer) int {
 	root := newRootCommand()
 	root.SetArgs(args)
-	root.SetOut(printable{out})
-	root.SetErr(printable{complaints})
+	root.SetIn(in)
+	root.SetOut(output.Printable{Out: out})
+	root.SetErr(output.Printable{Out: complaints})
 	err := root.ExecuteContext(ctx)
 	if err != nil {
 		fmt.Fprintln(root.ErrOrStderr(), "gantry: "+err.Error())
@@ -56,6 +62,7 @@ explains what it did.`,
 	}
 	root.AddCommand(newServeCommand(), newSetupCommand(), newDoctorCommand(), newHealthCommand(), newTokenCommand(), newLoginCommand(), newLogoutCommand(), newWhoamiCommand(),
 		newRunsCommand(), newStacksCommand(), newFreezesCommand(), newChainsCommand(), newDeliveriesCommand(), newAuditCommand(), newLintCommand(), newSchemaCommand())
+	output.AddColourFlag(root)
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.HasSubCommands() {
@@ -117,7 +124,7 @@ func endedAs(run api.Run) error {
 		return nil
 	}
 	return &exitError{code, fmt.Errorf("%s ended as %s: %s",
-		runName{run.Account, run.Stack, run.Run}, clean(run.State), clean(deref(run.Outcome)))}
+		runName{run.Account, run.Stack, run.Run}, output.Clean(run.State), output.Clean(deref(run.Outcome)))}
 }
 
 // exitError ends the process with an exit code.

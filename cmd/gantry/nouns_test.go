@@ -107,7 +107,7 @@ func TestDeliveries(t *testing.T) {
 	deliver(spacelift.Sign([]byte(testSecret), body))
 	deliver("sha256=nonsense")
 
-	r.wants([]string{theRunName, "UNCONFIRMED", "accepted", "refused"}, "deliveries", "list")
+	r.wants([]string{string(theRun.Run), "UNCONFIRMED", "accepted", "refused"}, "deliveries", "list")
 	list := printed[api.DeliveryList](t, r.wants(nil, "deliveries", "list", "--outcome", "accepted", "--since", "1h", "-o", "json"))
 	if len(list.Deliveries) != 1 {
 		t.Fatalf("accepted: %+v", list.Deliveries)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
 )
 
@@ -20,14 +21,14 @@ func newResourcesCommand(r *remote) *cobra.Command {
 			}
 			return receive[api.ResourceList](s.ListResources(ctx, name.account, name.stack, name.run))
 		}, func(s *session, list api.ResourceList) error {
-			t := newTable(s.out, "CHANGE", "ADDRESS")
+			t := s.List("resources", []output.Column{{Title: "CHANGE", Tone: toneOf}, {Title: "ADDRESS", Wraps: true}})
 			for _, resource := range list.Resources {
-				t.row(resource.Change, address(resource))
+				t.Row(resource.Change, address(resource))
 			}
-			if err := t.flush(); err != nil || list.Complete {
+			if err := t.Flush(); err != nil || list.Complete {
 				return err
 			}
-			_, err := fmt.Fprintln(s.out, "There are more: Gantry reads no further.")
+			_, err := fmt.Fprintln(s.Out, "There are more: Gantry reads no further.")
 			return err
 		}),
 	}
@@ -35,12 +36,12 @@ func newResourcesCommand(r *remote) *cobra.Command {
 
 // addResources adds the first resources that a plan changes, a line for each kind of
 // change, as far as the answer lists them.
-func addResources(t *table, p *api.PlannedResources) {
+func addResources(t *output.Rows, p *api.PlannedResources) {
 	if p == nil {
 		return
 	}
 	if p.Unread != nil {
-		t.fact("Resources", "unknown: "+*p.Unread)
+		t.Fact("Resources", "unknown: "+*p.Unread)
 		return
 	}
 	var kinds []string
@@ -52,10 +53,10 @@ func addResources(t *table, p *api.PlannedResources) {
 		of[r.Change] = append(of[r.Change], address(r))
 	}
 	for _, kind := range kinds {
-		t.fact("To "+kind, strings.Join(of[kind], ", "))
+		t.Fact("To "+kind, strings.Join(of[kind], ", "))
 	}
 	if more := p.Total - len(p.First); more > 0 {
-		t.fact("And", fmt.Sprintf("%d more: gantry runs resources lists them", more))
+		t.Fact("And", fmt.Sprintf("%d more: gantry runs resources lists them", more))
 	}
 }
 

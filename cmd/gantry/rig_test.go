@@ -94,7 +94,7 @@ func (r *rig) ok(err error) {
 func (r *rig) run(args ...string) (out string, code int) {
 	r.t.Helper()
 	var printed bytes.Buffer
-	code = run(r.t.Context(), args, &printed, &printed)
+	code = run(r.t.Context(), args, nil, &printed, &printed)
 	for _, secret := range []string{testSecret, testHeaderValue, testKeySecret, testToken} {
 		if strings.Contains(printed.String(), secret) {
 			r.t.Errorf("a secret is printed:\n%s", printed.String())

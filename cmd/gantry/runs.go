@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
 )
 
@@ -54,20 +55,18 @@ func newRunsListCommand(r *remote) *cobra.Command {
 	f := cmd.Flags()
 	account := f.String("account", "", "only runs of this account")
 	stack := f.String("stack", "", "only runs of this stack")
-	state := f.String("state", "", "only runs in this Spacelift state, such as UNCONFIRMED")
-	phase := f.String("phase", "", "only runs in this phase, such as waiting")
+	state := stateFlag(cmd)
+	phase := choiceFlag(cmd, "phase", "only runs in this phase, such as waiting", phases...)
 	bypassed := f.Bool("bypassed", false, "only runs of which a plan was applied against its policy")
-	limit := f.Int("limit", defaultLimit, "how many to list at most")
-	complete(cmd, "phase", phases...)
-	complete(cmd, "state", "QUEUED", "PLANNING", "UNCONFIRMED", "PENDING_REVIEW", "APPLYING", "FINISHED", "FAILED", "DISCARDED", "CANCELED", "STOPPED")
-	cmd.RunE = answering(r, func(ctx context.Context, s *session, _ []string) (api.RunList, error) {
-		return s.runs(ctx, api.ListRunsParams{Account: given(*account), Stack: given(*stack), State: given(*state), Phase: given(api.Phase(*phase)), Bypassed: given(*bypassed)}, *limit)
+	limit := pagingFlags(cmd)
+	listing(r, cmd, func(ctx context.Context, s *session, _ []string) (api.RunList, error) {
+		return s.runs(ctx, api.ListRunsParams{Account: given(*account), Stack: given(*stack), State: given(*state), Phase: given(api.Phase(*phase)), Bypassed: given(*bypassed)}, limit.most())
 	}, func(s *session, list api.RunList) error {
-		t := newTable(s.out, "RUN", "TYPE", "STATE", "PHASE", "STARTED", "ENDED")
+		t := s.List("runs", []output.Column{{Title: "STACK"}, {Title: "TYPE", Drop: 2}, {Title: "STATE", Tone: toneOf}, {Title: "PHASE"}, {Title: "STARTED"}, {Title: "ENDED"}, {Title: "RUN", Drop: 1}})
 		for _, run := range list.Runs {
-			t.row(runName{run.Account, run.Stack, run.Run}.String(), run.Type, run.State, string(run.Phase), when(&run.StartedAt), when(run.EndedAt))
+			t.Row(run.Account+"/"+run.Stack, run.Type, run.State, string(run.Phase), s.When(&run.StartedAt), s.When(run.EndedAt), run.Run)
 		}
-		return t.flush()
+		return t.Flush()
 	})
 	return cmd
 }
@@ -75,11 +74,8 @@ func newRunsListCommand(r *remote) *cobra.Command {
 // phases are the phases of a run, roughly in their order.
 var phases = []string{"queued", "planning", "waiting", "holding", "confirming", "applying", "retrying", "following", "done"}
 
-// defaultLimit is the default length of lists, and maxPage that of Gantry's pages.
-const (
-	defaultLimit = 50
-	maxPage      = 200
-)
+// maxPage is the length of Gantry's longest pages.
+const maxPage = 200
 
 // pages reads pages up to the limit. If there are more items it returns the token
 // of the next page as well.
@@ -138,41 +134,41 @@ func (s *session) run(ctx context.Context, n runName) (api.Run, error) {
 const lastEntries = 10
 
 func printRun(s *session, run api.Run, timeline bool) error {
-	t := newTable(s.out)
-	t.fact("Run", runName{run.Account, run.Stack, run.Run}.String())
-	t.fact("Page", deref(run.URL))
-	t.fact("Stack", deref(run.StackName))
-	t.fact("Type", run.Type)
-	t.fact("State", fmt.Sprintf("%s (state version %d)", run.State, run.StateVersion))
-	t.fact("Phase", string(run.Phase))
-	addWaiting(t, run.WaitingFor, "")
-	t.fact("Outcome", deref(run.Outcome))
-	t.fact("Plan", planOf(run))
+	t := s.Facts()
+	t.Fact("Run", runName{run.Account, run.Stack, run.Run}.String())
+	t.Fact("Page", deref(run.URL))
+	t.Fact("Stack", deref(run.StackName))
+	t.Fact("Type", run.Type)
+	t.Fact("State", fmt.Sprintf("%s (state version %d)", run.State, run.StateVersion))
+	t.Fact("Phase", string(run.Phase))
+	s.addWaiting(t, run.WaitingFor, "")
+	t.Fact("Outcome", deref(run.Outcome))
+	t.Fact("Plan", planOf(run))
 	addResources(t, run.Resources)
 	if c := run.Commit; c != nil {
 		hash := deref(c.Hash)
-		t.fact("Commit", strings.TrimSpace(hash[:min(len(hash), 9)]+" "+firstLine(deref(c.Message))+inBrackets(deref(c.AuthorName))))
+		t.Fact("Commit", strings.TrimSpace(hash[:min(len(hash), 9)]+" "+firstLine(deref(c.Message))+inBrackets(deref(c.AuthorName))))
 	}
-	t.fact("Triggered by", deref(run.TriggeredBy))
-	addApprovals(t, run.Approvals)
+	t.Fact("Triggered by", deref(run.TriggeredBy))
+	s.addApprovals(t, run.Approvals)
 	if g := run.Gate; g != nil && !g.Open {
-		t.fact("Gate", "closed: "+deref(g.Reason))
+		t.Fact("Gate", "closed: "+deref(g.Reason))
 	}
 	if f := run.Failure; f != nil {
-		t.fact("Failure", f.Cause+inBrackets(deref(f.Evidence)))
+		t.Fact("Failure", f.Cause+inBrackets(deref(f.Evidence)))
 	}
 	if retry := run.Retry; retry != nil {
-		t.fact("Retry", fmt.Sprintf("attempt %d of %d, %s: %s", retry.Attempt, retry.Of, when(&retry.At), retry.Reason))
+		t.Fact("Retry", fmt.Sprintf("attempt %d of %d, %s: %s", retry.Attempt, retry.Of, s.When(&retry.At), retry.Reason))
 	}
 	if of := run.RetryOf; of != nil {
-		t.fact("Retry of", fmt.Sprintf("%s, by %s", of.Run, of.By))
+		t.Fact("Retry of", fmt.Sprintf("%s, by %s", of.Run, of.By))
 	}
 	addChains(t, run.Run, run.Chains)
-	t.fact("Followed by", strings.Join(run.Followers, ", "))
-	if err := t.flush(); err != nil {
+	t.Fact("Followed by", strings.Join(run.Followers, ", "))
+	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(s.out)
+	fmt.Fprintln(s.Out)
 	if err := printPolicy(s, run.Policy); err != nil {
 		return err
 	}
@@ -180,31 +176,31 @@ func printRun(s *session, run api.Run, timeline bool) error {
 	if skipped := len(entries) - lastEntries; skipped > 0 && !timeline {
 		entries = entries[skipped:]
 	}
-	fmt.Fprintln(s.out)
-	t = newTable(s.out, "TIME", "WHAT", "BY", "")
+	fmt.Fprintln(s.Out)
+	t = s.Table([]output.Column{{Title: "TIME"}, {Title: "WHAT"}, {Title: "BY"}, {Wraps: true}})
 	for _, e := range entries {
-		t.row(when(&e.At), e.Kind, deref(e.Actor), e.Summary)
+		t.Row(s.When(&e.At), e.Kind, deref(e.Actor), e.Summary)
 	}
-	return t.flush()
+	return t.Flush()
 }
 
 // addWaiting adds what a run waits for. It omits the reason if that was printed.
-func addWaiting(t *table, w *api.WaitingFor, printed string) {
+func (s *session) addWaiting(t *output.Rows, w *api.WaitingFor, printed string) {
 	if w == nil {
 		return
 	}
 	if w.Reason == printed {
-		t.fact("Waiting since", when(&w.Since))
+		t.Fact("Waiting since", s.When(&w.Since))
 	} else {
-		t.fact("Waiting", w.Reason)
-		t.fact("  since", when(&w.Since))
+		t.Fact("Waiting", w.Reason)
+		t.Fact("  since", s.When(&w.Since))
 	}
-	t.fact("  until", when(w.Until))
-	t.fact("  for", deref(w.Who))
-	t.fact("  then", deref(w.Next))
+	t.Fact("  until", s.When(w.Until))
+	t.Fact("  for", deref(w.Who))
+	t.Fact("  then", deref(w.Next))
 }
 
-func addApprovals(t *table, a *api.Approvals) {
+func (s *session) addApprovals(t *output.Rows, a *api.Approvals) {
 	if a == nil {
 		return
 	}
@@ -215,20 +211,20 @@ func addApprovals(t *table, a *api.Approvals) {
 	if len(a.Excluded) > 0 {
 		line += ", not " + strings.Join(a.Excluded, ", ")
 	}
-	t.fact("Approvals", line)
+	t.Fact("Approvals", line)
 	for _, r := range a.Required {
 		line := fmt.Sprintf("%d of %d", r.Given, r.Needed)
 		if r.Group != nil {
 			line += " of the group " + *r.Group
 		}
-		t.fact("  required", line+": "+r.Reason)
+		t.Fact("  required", line+": "+r.Reason)
 	}
 	for _, d := range a.Decided {
 		what := d.By + " " + string(d.Verdict)
 		if deref(d.Revoked) {
 			what += " (revoked)"
 		}
-		t.fact("  "+when(&d.At), strings.TrimSpace(what+" "+deref(d.Note)))
+		t.Fact("  "+s.When(&d.At), strings.TrimSpace(what+" "+deref(d.Note)))
 	}
 }
 
@@ -267,28 +263,30 @@ func newRunsExplainCommand(r *remote) *cobra.Command {
 }
 
 func printExplanation(s *session, e api.Explanation) error {
-	fmt.Fprintln(s.out, clean(e.Summary))
-	t := newTable(s.out)
-	addWaiting(t, e.WaitingFor, e.Summary)
-	addApprovals(t, e.Approvals)
+	if err := s.Sentence(e.Summary); err != nil {
+		return err
+	}
+	t := s.Facts()
+	s.addWaiting(t, e.WaitingFor, e.Summary)
+	s.addApprovals(t, e.Approvals)
 	addResources(t, e.Resources)
 	addChains(t, e.Run, e.Chains)
 	for _, u := range e.Unblock {
-		t.fact("Can unblock it", u.Who+": "+u.How)
+		t.Fact("Can unblock it", u.Who+": "+u.How)
 	}
 	for _, n := range e.Next {
-		t.fact("Happens next", strings.TrimSpace(when(n.At)+" "+n.What))
+		t.Fact("Happens next", strings.TrimSpace(s.When(n.At)+" "+n.What))
 	}
-	if t.rows > 0 {
-		fmt.Fprintln(s.out)
+	if t.Len() > 0 {
+		fmt.Fprintln(s.Out)
 	}
-	if err := t.flush(); err != nil || len(e.Rules) == 0 {
+	if err := t.Flush(); err != nil || len(e.Rules) == 0 {
 		return err
 	}
-	fmt.Fprintln(s.out)
-	t = newTable(s.out, "RULE", "VALUE", "FROM", "EFFECT", "")
+	fmt.Fprintln(s.Out)
+	t = s.Table([]output.Column{{Title: "RULE"}, {Title: "VALUE", Wraps: true}, {Title: "FROM", Wraps: true}, {Title: "EFFECT"}, {Wraps: true}})
 	for _, rule := range e.Rules {
-		t.row(rule.Name, rule.Value, rule.Origin, rule.Effect, deref(rule.Detail))
+		t.Row(rule.Name, rule.Value, rule.Origin, rule.Effect, deref(rule.Detail))
 	}
-	return t.flush()
+	return t.Flush()
 }

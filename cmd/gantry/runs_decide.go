@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
 )
 
@@ -120,7 +121,7 @@ the new run.`,
 				return cmp.Or(context.Cause(ctx), err)
 			}
 		}
-		if !s.json {
+		if !s.Structured() {
 			if err := s.retried(retry, name); err != nil {
 				return err
 			}
@@ -134,13 +135,13 @@ the new run.`,
 const retryPause = 2 * time.Second
 
 func (s *session) retried(retry api.Retry, name runName) error {
-	if s.json {
-		return printJSON(s.out, retry)
+	if s.Structured() {
+		return s.Encode(retry)
 	}
 	if retry.New == nil {
-		fmt.Fprintf(s.out, "%s: the retry is in progress; Spacelift has not answered yet\n", name)
+		fmt.Fprintf(s.Out, "%s: the retry is in progress; Spacelift has not answered yet\n", name)
 		return nil
 	}
-	fmt.Fprintf(s.out, "%s is retried as %s\n", name, clean(runName{name.account, name.stack, *retry.New}.String()))
+	fmt.Fprintf(s.Out, "%s is retried as %s\n", name, output.Clean(runName{name.account, name.stack, *retry.New}.String()))
 	return nil
 }

@@ -23,7 +23,7 @@ import (
 func TestRunsList(t *testing.T) {
 	r := newAPIRig(t)
 	r.executions.set(asking())
-	r.wants([]string{"RUN", theRunName, "UNCONFIRMED", "queued"}, "runs", "list", "--account", "acme", "--phase", "waiting")
+	r.wants([]string{"RUN", string(theRun.Run), "UNCONFIRMED", "queued"}, "runs", "list", "--account", "acme", "--phase", "waiting")
 	list := printed[api.RunList](t, r.wants(nil, "runs", "list", "-o", "json"))
 	if len(list.Runs) != 1 || list.Runs[0].Run != string(theRun.Run) || list.NextPageToken != nil {
 		t.Errorf("listed %+v", list)
@@ -34,7 +34,7 @@ func TestRunsList(t *testing.T) {
 	if list := printed[api.RunList](t, r.wants(nil, "runs", "list", "--limit", "1", "-o", "json")); len(list.Runs) != 1 || list.NextPageToken == nil {
 		t.Errorf("one of two is %+v", list)
 	}
-	r.refused(exitRefused, []string{"Invalid request", "phase:"}, "runs", "list", "--phase", "asleep")
+	r.refused(1, []string{"--phase", "did you mean applying?"}, "runs", "list", "--phase", "aplying")
 }
 
 // A limit above Gantry's page size is read page by page.
@@ -237,7 +237,7 @@ func TestWatchUntilAPhase(t *testing.T) {
 	r.wants([]string{"UNCONFIRMED  waiting  the plan deletes 1 resource"}, "runs", "watch", theRunName, "--until", "waiting")
 	r.executions.set(ended("FAILED"))
 	r.refused(exitOfState["FAILED"], []string{"it is over"}, "runs", "watch", theRunName, "--until", "waiting")
-	r.refused(1, []string{`"asleep" is not a phase`, "queued, planning, waiting"}, "runs", "watch", theRunName, "--until", "asleep")
+	r.refused(1, []string{`there is no "asleep"; choose one of queued`, "queued, planning, waiting"}, "runs", "watch", theRunName, "--until", "asleep")
 }
 
 func TestDecideAndWait(t *testing.T) {
@@ -350,7 +350,7 @@ func TestWithoutAGantry(t *testing.T) {
 		r.refused(1, []string{"call Gantry: ", "refused", "check that Gantry runs and that --url or GANTRY_URL is right"}, append(args, "--url", "http://127.0.0.1:1")...)
 	}
 	r.refused(1, []string{"is not an address"}, "runs", "list", "--url", "gantry.example.com")
-	r.refused(1, []string{"neither table nor json"}, "runs", "list", "-o", "xml")
+	r.refused(1, []string{"choose one of table, wide, json"}, "runs", "list", "-o", "xml")
 }
 
 func TestTokens(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
 )
 
@@ -29,12 +30,8 @@ it exits with 0 as soon as the run is in that phase.`,
 		Example: "  gantry runs watch acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7 --until waiting",
 	}
 	timeout := cmd.Flags().Duration("timeout", 0, "how long to follow it at most; 0 for no limit")
-	phase := cmd.Flags().String("until", "", "phase to stop at, such as waiting")
-	complete(cmd, "until", phases...)
+	phase := choiceFlag(cmd, "until", "phase to stop at, such as waiting", phases...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if *phase != "" && !api.Phase(*phase).Valid() {
-			return fmt.Errorf("--until: %q is not a phase; the phases are %s", *phase, strings.Join(phases, ", "))
-		}
 		s, name, err := r.about(cmd, args)
 		if err != nil {
 			return err
@@ -61,14 +58,14 @@ it exits with 0 as soon as the run is in that phase.`,
 
 // printLine prints a run on one line.
 func (s *session) printLine(run api.Run) error {
-	if s.json {
-		return writeJSON(s.out, run, "")
+	if s.Structured() {
+		return s.EncodeLine(run)
 	}
 	why := deref(run.Outcome)
 	if run.WaitingFor != nil {
 		why = run.WaitingFor.Reason
 	}
-	_, err := fmt.Fprintf(s.out, "%s  %s  %s  %s\n", when(cmp.Or(run.LastEventAt, &run.StartedAt)), clean(run.State), run.Phase, clean(why))
+	_, err := fmt.Fprintf(s.Out, "%s  %s  %s  %s\n", output.Stamp(cmp.Or(run.LastEventAt, &run.StartedAt)), output.Clean(run.State), run.Phase, output.Clean(why))
 	return err
 }
 
@@ -87,8 +84,8 @@ func waitFlags(cmd *cobra.Command) waiting {
 
 // after prints what a change did and, with --wait, waits for the end of the run.
 func (w waiting) after(ctx context.Context, s *session, name runName, run api.Run, done string) error {
-	if !s.json {
-		fmt.Fprintf(s.out, "%s: %s\n", name, done)
+	if !s.Structured() {
+		fmt.Fprintf(s.Out, "%s: %s\n", name, done)
 		if err := s.printLine(run); err != nil {
 			return err
 		}
@@ -98,8 +95,8 @@ func (w waiting) after(ctx context.Context, s *session, name runName, run api.Ru
 		ctx, cancel := withTimeout(ctx, *w.timeout)
 		defer cancel()
 		return s.awaitEnd(ctx, name, &run)
-	case s.json:
-		return printJSON(s.out, run)
+	case s.Structured():
+		return s.Encode(run)
 	}
 	return nil
 }
@@ -109,7 +106,7 @@ func (w waiting) after(ctx context.Context, s *session, name runName, run api.Ru
 func (s *session) awaitEnd(ctx context.Context, name runName, printed *api.Run) error {
 	var last api.Run
 	for run, err := range s.watch(ctx, name) {
-		if err == nil && !s.json && (printed == nil || printed.State != run.State || printed.Phase != run.Phase) {
+		if err == nil && !s.Structured() && (printed == nil || printed.State != run.State || printed.Phase != run.Phase) {
 			err, printed = s.printLine(run), &run
 		}
 		if err != nil {
@@ -117,8 +114,8 @@ func (s *session) awaitEnd(ctx context.Context, name runName, printed *api.Run) 
 		}
 		last = run
 	}
-	if s.json {
-		if err := printJSON(s.out, last); err != nil {
+	if s.Structured() {
+		if err := s.Encode(last); err != nil {
 			return err
 		}
 	}
@@ -192,7 +189,7 @@ func (w *watcher) temporary(err error) bool {
 	case !w.received && p.is("not-found"):
 		if w.giveUp.IsZero() {
 			w.giveUp = time.Now().Add(appearance)
-			fmt.Fprintf(w.err, "gantry: Gantry does not know %s yet; waiting up to %s for its first notification\n", w.name, appearance)
+			fmt.Fprintf(w.Err, "gantry: Gantry does not know %s yet; waiting up to %s for its first notification\n", w.name, appearance)
 		}
 		w.wait = appearancePause
 		return time.Now().Before(w.giveUp)

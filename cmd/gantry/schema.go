@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/config"
 )
 
@@ -18,7 +19,7 @@ server, begin the configuration file with this line:
 		Example: "  gantry schema > gantry.schema.json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return printJSON(cmd.OutOrStdout(), config.Schema())
+			return output.WriteJSON(cmd.OutOrStdout(), config.Schema(), "  ")
 		},
 	}
 }

@@ -13,13 +13,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
 type setupOptions struct {
 	account, url, space, webhook, policy string
-	sendSecrets, yes, check, json        bool
+	sendSecrets, yes, check              bool
 
 	enforce, noEnforce, replace bool
 	reviewers                   []string
@@ -59,7 +60,7 @@ could not be checked.`,
   gantry setup --url https://gantry.example.com/webhook --check`,
 		Args: cobra.NoArgs,
 	}
-	file, asJSON := configFlag(cmd), outputFlag(cmd, cmd.Flags())
+	file, flags := configFlag(cmd), output.AddFormatFlags(cmd, cmd.Flags(), output.Table, output.JSON, output.YAML)
 	f := cmd.Flags()
 	f.StringVar(&o.account, "account", "", "account, when several are configured")
 	f.StringVar(&o.url, "url", "", "address at which Spacelift reaches Gantry's webhook")
@@ -76,17 +77,17 @@ could not be checked.`,
 	cmd.MarkFlagsMutuallyExclusive("yes", "check")
 	cmd.MarkFlagsMutuallyExclusive("enforce", "no-enforce")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		var err error
-		if o.json, err = asJSON(); err != nil {
+		out, err := flags.Printer(cmd, now())
+		if err != nil {
 			return err
 		}
-		return prepareSetup(cmd.Context(), file, o, cmd.OutOrStdout())
+		return prepareSetup(cmd.Context(), file, o, out)
 	}
 	return cmd
 }
 
 // prepareSetup reads the configuration of the account and sets it up.
-func prepareSetup(ctx context.Context, file configFile, o setupOptions, out io.Writer) error {
+func prepareSetup(ctx context.Context, file configFile, o setupOptions, out *output.Printer) error {
 	if o.url == "" {
 		return errors.New("--url is missing: give the address at which Spacelift reaches Gantry, such as https://gantry.example.com/webhook")
 	}
@@ -110,7 +111,7 @@ func prepareSetup(ctx context.Context, file configFile, o setupOptions, out io.W
 	return runSetup(ctx, api, o, known, out)
 }
 
-func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known secrets, out io.Writer) error {
+func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known secrets, out *output.Printer) error {
 	given := o.url
 	o.url = deploy.NormalAddress(given)
 	odd, err := webhookAddress(o.url)
@@ -134,8 +135,8 @@ func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known s
 		plan.Notes = append(plan.Notes, deploy.Note{Kind: noteAddress, Text: text})
 	}
 	report := setupReport{Account: o.account, Plan: plan, Applied: []string{}}
-	text := out
-	if o.json {
+	text := out.Out
+	if out.Structured() {
 		text = io.Discard
 	}
 	report.print(text)
@@ -157,12 +158,12 @@ func (r *setupReport) apply(ctx context.Context, api deploy.Spacelift, o setupOp
 		}
 		if file != "" {
 			r.Kept = append(r.Kept, file)
-			fmt.Fprintln(text, clean("kept: "+file))
+			fmt.Fprintln(text, output.Clean("kept: "+file))
 		}
 	}
 	return deploy.Apply(ctx, api, r.Plan, func(what string) {
 		r.Applied = append(r.Applied, what)
-		fmt.Fprintln(text, clean("done: "+what))
+		fmt.Fprintln(text, output.Clean("done: "+what))
 	})
 }
 
@@ -195,7 +196,7 @@ func keepOld(c deploy.Change) (string, error) {
 var unsafeInNames = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
 
 // conclude prints the result, and returns the error for the exit code.
-func (r *setupReport) conclude(o setupOptions, err error, out, text io.Writer) error {
+func (r *setupReport) conclude(o setupOptions, err error, out *output.Printer, text io.Writer) error {
 	plan := r.Plan
 	unchecked, refused := append(plan.Unchecked(), plan.Of(noteUnanswered)...), plan.Of(deploy.NoteRefused)
 	switch {
@@ -216,8 +217,8 @@ func (r *setupReport) conclude(o setupOptions, err error, out, text io.Writer) e
 	default:
 		fmt.Fprintln(text, "\nNothing was changed. Add --yes to make these changes.")
 	}
-	if o.json {
-		err = errors.Join(err, printJSON(out, r))
+	if out.Structured() {
+		err = errors.Join(err, out.Encode(r))
 	}
 	return err
 }
@@ -289,7 +290,7 @@ type setupReport struct {
 }
 
 func (r setupReport) print(out io.Writer) {
-	line := func(format string, args ...any) { fmt.Fprintln(out, clean(fmt.Sprintf(format, args...))) }
+	line := func(format string, args ...any) { fmt.Fprintln(out, output.Clean(fmt.Sprintf(format, args...))) }
 	line("account %s", r.Account)
 	fmt.Fprintln(out)
 	for _, c := range r.Changes {

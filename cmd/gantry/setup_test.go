@@ -247,7 +247,7 @@ func TestSetupNamesMissingSettings(t *testing.T) {
 			args: []string{"--url", r.gantry.url}, want: "so it is unclear which one is current",
 		},
 		{name: "both modes", args: []string{"--url", r.gantry.url, "--yes", "--check"}, want: "none of the others can be"},
-		{name: "an unknown format", args: []string{"--url", r.gantry.url, "-o", "yaml"}, want: `"yaml" is neither table nor json`},
+		{name: "an unknown format", args: []string{"--url", r.gantry.url, "-o", "wide"}, want: "choose one of table, json, yaml"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for name, value := range tt.env {

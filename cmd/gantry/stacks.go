@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
 )
 
@@ -20,14 +21,14 @@ func newStacksCommand() *cobra.Command {
 func newStacksListCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Short: "List the stacks labelled gantry:managed", Args: cobra.NoArgs}
 	account := accountFlag(r, cmd)
-	cmd.RunE = answering(r, func(ctx context.Context, s *session, _ []string) (api.StackList, error) {
+	listing(r, cmd, func(ctx context.Context, s *session, _ []string) (api.StackList, error) {
 		return s.stacks(ctx, *account)
 	}, printStacks)
 	return cmd
 }
 
 func printStacks(s *session, list api.StackList) error {
-	t := newTable(s.out, "STACK", "CONFIRM", "APPROVALS", "ENFORCEMENT", "GATE", "PROBLEMS")
+	t := s.List("stacks", []output.Column{{Title: "STACK"}, {Title: "CONFIRM"}, {Title: "APPROVALS"}, {Title: "ENFORCEMENT", Drop: 1}, {Title: "GATE", Wraps: true, Tone: toneOf}, {Title: "PROBLEMS", Wraps: true, Tone: always(output.Bad)}})
 	for _, stack := range list.Stacks {
 		gate := "open"
 		if !stack.Gate.Open {
@@ -35,17 +36,19 @@ func printStacks(s *session, list api.StackList) error {
 		}
 		problems := names(stack.Problems, func(p api.PolicyProblem) string { return p.Label })
 		confirm, approvals := confirmColumns(stack.Policy)
-		t.row(stack.Account+"/"+stack.Stack, confirm, approvals, deref(stack.Enforcement).Level, gate, strings.Join(problems, ", "))
+		t.Row(stack.Account+"/"+stack.Stack, confirm, approvals, deref(stack.Enforcement).Level, gate, strings.Join(problems, ", "))
+	}
+	if err := t.Flush(); err != nil {
+		return err
 	}
 	if !list.Complete {
-		t.row("… and more than Gantry can list")
-	}
-	if err := t.flush(); err != nil {
-		return err
+		fmt.Fprintln(s.Out, "… and more than Gantry can list")
 	}
 	for _, stack := range list.Stacks {
 		for _, w := range stack.Warnings {
-			fmt.Fprintln(s.out, clean("warning: "+stack.Account+"/"+stack.Stack+", "+w.Label+": "+w.Problem+"; "+w.Remedy))
+			if err := s.Sentence("warning: " + stack.Account + "/" + stack.Stack + ", " + w.Label + ": " + w.Problem + "; " + w.Remedy); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -107,41 +110,57 @@ func (s *session) policy(ctx context.Context, account, stack string) (api.Stack,
 }
 
 func printStack(s *session, stack api.Stack) error {
-	t := newTable(s.out)
-	t.fact("Stack", stack.Account+"/"+stack.Stack)
-	t.fact("Name", stack.Name)
-	t.fact("Labels", strings.Join(stack.Labels, ", "))
+	t := s.Facts()
+	t.Fact("Stack", stack.Account+"/"+stack.Stack)
+	t.Fact("Name", stack.Name)
+	t.Fact("Labels", strings.Join(stack.Labels, ", "))
 	if !stack.Managed {
-		t.fact("Managed", "no: it lacks the label gantry:managed, so Gantry ignores it")
+		t.Fact("Managed", "no: it lacks the label gantry:managed, so Gantry ignores it")
 	}
 	if e := stack.Enforcement; e != nil {
-		t.fact("Enforcement", e.Level+": "+e.Reason)
+		t.Fact("Enforcement", e.Level+": "+e.Reason)
 	}
 	if g := stack.Gate; !g.Open {
-		t.fact("Gate", "closed: "+deref(g.Reason))
-		t.fact("  until", when(g.Until))
+		t.Fact("Gate", "closed: "+deref(g.Reason))
+		t.Fact("  until", s.When(g.Until))
 	}
 	for _, p := range stack.Problems {
-		t.fact("Problem", p.Label+": "+p.Problem+"; "+p.Remedy)
+		t.Fact("Problem", p.Label+": "+p.Problem+"; "+p.Remedy)
 	}
 	for _, w := range stack.Warnings {
-		t.fact("Warning", w.Label+": "+w.Problem+"; "+w.Remedy)
+		t.Fact("Warning", w.Label+": "+w.Problem+"; "+w.Remedy)
 	}
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(s.out)
+	fmt.Fprintln(s.Out)
 	return printPolicy(s, stack.Policy)
 }
 
-// printPolicy prints each value of a policy and its origin.
+// printPolicy prints the values of a policy and their origin. Defaults take --all.
 func printPolicy(s *session, policy []api.PolicyValue) error {
-	t := newTable(s.out, "POLICY", "VALUE", "FROM", "")
+	hidden := 0
+	t := s.Table([]output.Column{{Title: "POLICY"}, {Title: "VALUE", Wraps: true}, {Title: "FROM", Wraps: true}, {Wraps: true}})
 	for _, v := range policy {
-		t.row(v.Name, v.Value, v.Origin, deref(v.Problem))
+		if !s.All && v.Origin == "default" && v.Problem == nil && len(v.Overruled) == 0 {
+			hidden++
+			continue
+		}
+		t.Row(v.Name, v.Value, v.Origin, deref(v.Problem))
 		for _, o := range v.Overruled {
-			t.row("", "not "+o.Value, o.Origin, o.Reason)
+			t.Row("", "not "+o.Value, o.Origin, o.Reason)
 		}
 	}
-	return t.flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return s.hint(hidden, "defaults")
+}
+
+// hint says how many rows only --all shows.
+func (s *session) hint(hidden int, what string) error {
+	if hidden == 0 {
+		return nil
+	}
+	return s.Styled(s.In(output.Dim, fmt.Sprintf("and %d %s; --all shows them", hidden, what)))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gantryhq/gantry/authority"
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/gen/api"
 )
@@ -71,15 +72,15 @@ saw each last since it started. It takes the role admin everywhere.`,
 }
 
 func printTokens(s *session, list api.TokenList) error {
-	t := newTable(s.out, "TOKEN", "ROLES", "GROUPS", "ENDS", "LAST USED")
+	t := s.List("tokens", []output.Column{{Title: "TOKEN"}, {Title: "ROLES", Wraps: true}, {Title: "GROUPS", Wraps: true, Drop: 1}, {Title: "ENDS"}, {Title: "LAST USED"}})
 	for _, token := range list.Tokens {
-		ends := when(token.ExpiresAt)
+		ends := s.When(token.ExpiresAt)
 		if token.RevokedAt != nil {
-			ends = "revoked " + when(token.RevokedAt)
+			ends = "revoked " + s.When(token.RevokedAt)
 		}
-		t.row(token.Name, strings.Join(names(token.Grants, grantText), "; "), strings.Join(token.Groups, ", "), ends, when(token.LastUsedAt))
+		t.Row(token.Name, strings.Join(names(token.Grants, grantText), "; "), strings.Join(token.Groups, ", "), ends, s.When(token.LastUsedAt))
 	}
-	return t.flush()
+	return t.Flush()
 }
 
 func newTokenRevokeCommand() *cobra.Command {

@@ -21,19 +21,19 @@ func newWhoamiCommand() *cobra.Command {
 }
 
 func printCaller(s *session, c api.Caller) error {
-	t := newTable(s.out)
-	t.fact("name", c.Name)
-	t.fact("also", strings.Join(c.Aliases, ", "))
-	t.fact("groups", strings.Join(c.Groups, ", "))
-	t.fact("by", c.How+" "+c.Credential)
-	t.fact("until", when(c.ExpiresAt))
+	t := s.Facts()
+	t.Fact("name", c.Name)
+	t.Fact("also", strings.Join(c.Aliases, ", "))
+	t.Fact("groups", strings.Join(c.Groups, ", "))
+	t.Fact("by", c.How+" "+c.Credential)
+	t.Fact("until", s.When(c.ExpiresAt))
 	for _, g := range c.Grants {
-		t.fact("role", grantText(g))
+		t.Fact("role", grantText(g))
 	}
 	if len(c.Grants) == 0 {
-		t.fact("role", "none; an administrator gives roles with bindings in the configuration")
+		t.Fact("role", "none; an administrator gives roles with bindings in the configuration")
 	}
-	return t.flush()
+	return t.Flush()
 }
 
 // grantText returns a role and where it holds.

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
+)
+
+// watchPause is the time between two reads of a list that is watched. Tests shorten it.
+var watchPause = 2 * time.Second
+
+// listing is answering for a list: with --watch the command asks again and again.
+func listing[T any](r *remote, cmd *cobra.Command, ask func(context.Context, *session, []string) (T, error), print func(*session, T) error) {
+	watch := cmd.Flags().BoolP("watch", "w", false, "print the list again whenever it changes, until interrupted")
+	once := answering(r, ask, print)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !*watch {
+			return once(cmd, args)
+		}
+		s, err := r.connect(cmd)
+		if err != nil {
+			return err
+		}
+		return s.watchList(cmd.Context(), func(ctx context.Context, s *session) error {
+			answer, err := ask(ctx, s, args)
+			if err != nil {
+				return err
+			}
+			return answered(s, answer, print)
+		})
+	}
+}
+
+// watchList prints a list and, until ctx ends, whenever it has changed. A terminal shows
+// the latest alone. Once the list was printed, a Gantry that doesn't answer is asked again.
+func (s *session) watchList(ctx context.Context, show func(context.Context, *session) error) error {
+	last := ""
+	for ctx.Err() == nil {
+		text, err := s.shot(ctx, show)
+		switch {
+		case ctx.Err() != nil: // interrupted
+		case err != nil && (last == "" || permanent(err)):
+			return err
+		case err != nil:
+			fmt.Fprintln(s.Err, "gantry: "+err.Error())
+		case text != last:
+			if err := s.replace(last, text); err != nil {
+				return err
+			}
+			last = text
+		}
+		_ = pause(ctx, watchPause) // only ctx ends it
+	}
+	return nil
+}
+
+// permanent reports whether Gantry refused a request, and would refuse it again.
+func permanent(err error) bool {
+	p, ok := errors.AsType[*problemError](err)
+	return ok && p.Status < 500 && p.Status != http.StatusTooManyRequests
+}
+
+// shot returns what a list looks like now.
+func (s *session) shot(ctx context.Context, show func(context.Context, *session) error) (string, error) {
+	var text bytes.Buffer
+	shot, printer := *s, *s.Printer
+	shot.Printer = &printer
+	printer.Now, printer.Out, printer.Err = now(), output.Printable{Out: &text}, output.Printable{Out: &text}
+	err := show(ctx, &shot)
+	return text.String(), err
+}
+
+// replace prints a text in the place of the one before.
+func (s *session) replace(before, text string) error {
+	switch {
+	case output.OnTerminal(s.Out) && !s.Structured():
+		return output.Redraw(s.Out, text)
+	case before != "" && s.Format != output.Name && !s.Structured():
+		text = "\n" + text
+	}
+	return output.Raw(s.Out, text)
+}
