@@ -12,7 +12,7 @@ GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 VALE_VERSION := v3.21.0
 VALE := $(TOOLS)/vale-$(VALE_VERSION)
 # The folders whose texts `make voice` checks.
-VOICE := README.md CHANGELOG.md activities audit authority cmd config decide deploy docker docs e2e folder hack inbox notify openapi server service simulator spacelift temporalserver untrusted workflows
+VOICE := README.md CHANGELOG.md activities audit authority cmd config decide deploy docker docs e2e folder hack inbox notify openapi server service simulator spacelift temporalserver untrusted web workflows
 # Lint vets.
 GOTESTSUM := go tool -modfile=tools.mod gotestsum --format pkgname --format-hide-empty-pkg -- -vet=off
 # The race detector needs a C compiler; CI has one.
@@ -20,7 +20,7 @@ RACE := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo -race)
 # These are tested without it. The first three compile a Temporal server, which takes minutes, for races that are Temporal's own. The
 # others start no goroutines.
 RACELESS := /temporalserver$$|/docker/temporal$$|/cmd/gantry-dev$$|/decide/(chain|freeze|managed|reconcile)$$|/(docs|hack|openapi)$$
-GO_FILES := $(shell git ls-files '*.go' 2>/dev/null | grep -v '\.gen\.go$$')
+GO_FILES := $(shell git ls-files '*.go' 2>/dev/null | grep -vE '(\.gen|_templ)\.go$$')
 
 # One set of flags for everything that is compiled, containers included: a Temporal server takes minutes to compile. The flags
 # of the caller, from the environment, make's command line or go env, are kept.
@@ -86,7 +86,7 @@ $(GOLANGCI):
 # Vale parses Go with a C library, so building it needs a C compiler; CI has one.
 .PHONY: voice
 voice: $(if $(RACE),$(VALE)) ## Check the words of documents, the contract and comments by hack/vale
-	@$(if $(RACE),git ls-files -z -- $(VOICE) | grep -zE '\.(md|go)$$|^openapi/gantry\.yaml$$' | grep -zv '\.gen\.go$$' | \
+	@$(if $(RACE),git ls-files -z -- $(VOICE) | grep -zE '\.(md|go)$$|^openapi/gantry\.yaml$$' | grep -zvE '(\.gen|_templ)\.go$$' | \
 		xargs -0 $(VALE) --config hack/vale/vale.ini --output line,echo "no C compiler: not checking the voice")
 
 $(VALE):
@@ -145,9 +145,17 @@ e2e-postgres: ## The same with Temporal on PostgreSQL, and what that store promi
 	@# The lab and the documents start a Temporal of their own: they are the same here.
 	GANTRY_E2E_TEMPORAL=postgres $(GOTESTSUM) -count=1 -p 1 -parallel 4 -timeout 20m -skip '^TestWalkthrough$$|^TestReadme|^TestLab' ./e2e ./e2e/postgres
 
+# axe-core finds what people with disabilities can't use. Only tests of pages need it.
+AXE := .tools/axe.min.js
+.PHONY: axe
+axe: $(AXE) ## Fetch axe-core for the tests of pages, with npm
+$(AXE): hack/axe
+	hack/axe $@
+	touch $@
+
 .PHONY: e2e-browser
-e2e-browser: ## Drive Swagger UI in a headless Chromium, which must be installed
-	$(GOTESTSUM) -tags browser -count=1 -timeout 10m -run '^TestBrowser' ./e2e
+e2e-browser: $(AXE) ## Drive the pages and Swagger UI in a headless Chromium, which must be installed
+	$(GOTESTSUM) -tags browser -count=1 -timeout 10m -run '^TestBrowser' ./e2e ./web
 
 .PHONY: screenshots
 screenshots: ## Take the pictures in the documents anew, from the running lab

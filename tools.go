@@ -8,3 +8,4 @@ package gantry
 //go:generate go tool -modfile=tools.mod oapi-codegen -config openapi/server.cfg.yaml openapi/gantry.yaml
 //go:generate go tool -modfile=tools.mod oapi-codegen -config openapi/client.cfg.yaml openapi/gantry.yaml
 //go:generate go tool -modfile=tools.mod genqlient spacelift/spaceliftapi/genqlient.yaml
+//go:generate go tool -modfile=tools.mod templ generate -path web -lazy=false

@@ -15,6 +15,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/gantryhq/gantry/e2e/chromium"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -24,12 +25,12 @@ import (
 // the run that is managed from then on.
 func TestBrowserPhase2(t *testing.T) {
 	l := startPictured(t)
-	b := openBrowser(t)
+	b := browser{chromium.Open(t), t}
 	b.openDocs(l.docs)
 	b.authorize(labSecret, labToken)
 
 	webhook := b.operation("webhook", "receiveNotification")
-	sent := get(b, chromedp.Value(webhook.CSS+" textarea"))
+	sent := chromium.Get(b.Tab, chromedp.Value(webhook.CSS+" textarea"))
 	run := runID(first(t, `"id": "(01[0-9A-Z]{24})"`, sent))
 	answer := webhook.execute()
 	if answer.status != "202" || !strings.Contains(answer.body, `"outcome": "accepted"`) {
@@ -38,7 +39,7 @@ func TestBrowserPhase2(t *testing.T) {
 	if !regexp.MustCompile(`X-Signature-256: sha256=[0-9a-f]{64}`).MatchString(answer.curl) || strings.Contains(answer.curl, labSecret) {
 		t.Errorf("the page shows the request as %s", answer.curl)
 	}
-	b.picture("swagger-ui-webhook")
+	b.Picture("swagger-ui-webhook")
 
 	l.eventually("the run is listed", func(ctx context.Context) error {
 		listed, err := l.listAll(ctx, api.ListRunsParams{})
@@ -54,8 +55,8 @@ func TestBrowserPhase2(t *testing.T) {
 	if answer.status != "200" || !strings.Contains(answer.body, string(run)) {
 		t.Errorf("the list of runs: %s %s", answer.status, answer.body)
 	}
-	b.picture("swagger-ui-runs")
-	if wrong := b.complaints(); wrong != nil {
+	b.Picture("swagger-ui-runs")
+	if wrong := b.Complaints(); wrong != nil {
 		t.Errorf("what a developer would see in the console: %q", wrong)
 	}
 }
@@ -66,17 +67,17 @@ func TestBrowserShowsExecutions(t *testing.T) {
 	l := startPictured(t)
 	run := l.pushNetwork()
 	l.phase("network-prod", run, api.PhaseDone)
-	b := openBrowser(t)
+	b := browser{chromium.Open(t), t}
 	workflow := "run/acme/network-prod/" + string(run)
-	b.do(chromedp.Navigate(l.temporalUI + "/namespaces/default/workflows/" + url.PathEscape(workflow)))
-	get(b, chromedp.Poll[bool](`location.pathname.endsWith("/timeline")`))
-	b.do(chromedp.Navigate(strings.Replace(get(b, chromedp.Location()), "/timeline", "/history", 1)))
+	b.Do(chromedp.Navigate(l.temporalUI + "/namespaces/default/workflows/" + url.PathEscape(workflow)))
+	chromium.Get(b.Tab, chromedp.Poll[bool](`location.pathname.endsWith("/timeline")`))
+	b.Do(chromedp.Navigate(strings.Replace(chromium.Get(b.Tab, chromedp.Location()), "/timeline", "/history", 1)))
 	for _, text := range []string{workflow, "ManageRun", "Completed", "ConfirmRun"} {
-		get(b, chromedp.Poll[bool](fmt.Sprintf("document.body.textContent.includes(%q)", text)))
+		chromium.Get(b.Tab, chromedp.Poll[bool](fmt.Sprintf("document.body.textContent.includes(%q)", text)))
 	}
-	b.do(chromedp.EmulateViewport(1280, 1400))
-	b.picture("temporal-ui-execution")
-	if away := b.requestsAway(); away != nil {
+	b.Do(chromedp.EmulateViewport(1280, 1400))
+	b.Picture("temporal-ui-execution")
+	if away := b.RequestsAway(); away != nil {
 		t.Errorf("it asked for %q", away)
 	}
 }
@@ -85,10 +86,10 @@ func TestBrowserShowsExecutions(t *testing.T) {
 // whatever the secret and the body.
 func TestBrowserSignsEverywhere(t *testing.T) {
 	l := startLab(t)
-	b := openBrowser(t)
-	docs := strings.Replace(l.docs, "127.0.0.1", unsafeHost, 1)
+	b := browser{chromium.Open(t), t}
+	docs := strings.Replace(l.docs, "127.0.0.1", chromium.UnsafeHost, 1)
 	b.openDocs(docs)
-	if get(b, chromedp.Evaluate[bool]("window.isSecureContext")) {
+	if chromium.Get(b.Tab, chromedp.Evaluate[bool]("window.isSecureContext")) {
 		t.Fatalf("to the browser %s is a safe place", docs)
 	}
 	b.authorize(labSecret, "")
@@ -101,8 +102,8 @@ func TestBrowserSignsEverywhere(t *testing.T) {
 		b.authorize(secret, "")
 		webhook := b.operation("webhook", "receiveNotification")
 		body := "{\"account\":\"" + strings.Repeat("ä", len(secret)*11) + "\"}"
-		b.do(chromedp.Focus(webhook.CSS+" textarea"), on(webhook.CSS+" textarea", "select()"))
-		get(b, chromedp.Evaluate[bool](fmt.Sprintf("document.execCommand('insertText', false, %q)", body)))
+		b.Do(chromedp.Focus(webhook.CSS+" textarea"), chromium.On(webhook.CSS+" textarea", "select()"))
+		chromium.Get(b.Tab, chromedp.Evaluate[bool](fmt.Sprintf("document.execCommand('insertText', false, %q)", body)))
 		answer := webhook.execute()
 		if want := spacelift.Sign([]byte(secret), []byte(body)); !strings.Contains(answer.curl, want) {
 			t.Errorf("secret %q signs %s\nas %s\nwant %s", secret, body, answer.curl, want)
@@ -113,7 +114,7 @@ func TestBrowserSignsEverywhere(t *testing.T) {
 // A wrong secret is reported where the person sees it.
 func TestBrowserIsToldWhatIsWrong(t *testing.T) {
 	l := startLab(t)
-	b := openBrowser(t)
+	b := browser{chromium.Open(t), t}
 	b.openDocs(l.docs)
 	b.authorize("not-the-secret", "")
 	answer := b.operation("webhook", "receiveNotification").execute()
@@ -129,9 +130,9 @@ func TestBrowserHearsWhatGoesWrong(t *testing.T) {
 		fmt.Fprint(w, `<script>console.error("console speaks")</script><script>forbidden()</script><img src="http://example.com/x.png">`)
 	}))
 	t.Cleanup(page.Close)
-	b := openBrowser(t)
-	b.do(chromedp.Navigate(page.URL))
-	complaints := strings.Join(b.complaints(), "\n")
+	b := browser{chromium.Open(t), t}
+	b.Do(chromedp.Navigate(page.URL))
+	complaints := strings.Join(b.Complaints(), "\n")
 	for _, want := range []string{"console speaks", "policy: ", "request to http://example.com/x.png"} {
 		if !strings.Contains(complaints, want) {
 			t.Errorf("no complaint about %q:\n%s", want, complaints)
@@ -139,37 +140,52 @@ func TestBrowserHearsWhatGoesWrong(t *testing.T) {
 	}
 }
 
+// browser is a tab in which Swagger UI is used.
+type browser struct {
+	*chromium.Tab
+	t *testing.T
+}
+
+// startPictured starts a lab that, in pictures, has the address it has for readers.
+func startPictured(t *testing.T) *lab {
+	t.Helper()
+	if chromium.Screenshots == "" {
+		return startLab(t)
+	}
+	return startLab(t, "--port", "8080")
+}
+
 // openDocs reloads Swagger UI, so that nothing is authorized.
-func (b *browser) openDocs(url string) {
+func (b browser) openDocs(url string) {
 	b.t.Helper()
-	b.do(chromedp.Navigate(url), chromedp.WaitVisible(chromedp.CSS(".auth-wrapper .authorize")))
+	b.Do(chromedp.Navigate(url), chromedp.WaitVisible(chromedp.CSS(".auth-wrapper .authorize")))
 }
 
 // authorize types under Authorize what is not empty.
-func (b *browser) authorize(secret, token string) {
+func (b browser) authorize(secret, token string) {
 	b.t.Helper()
-	b.do(press(chromedp.CSS(".auth-wrapper .authorize")), chromedp.WaitVisible(chromedp.CSS(".modal-ux")))
+	b.Do(chromium.Press(chromedp.CSS(".auth-wrapper .authorize")), chromedp.WaitVisible(chromedp.CSS(".modal-ux")))
 	for field, value := range map[chromedp.CSS]string{"#api_key_value": secret, "#auth-bearer-value": token} {
 		if value != "" {
-			b.do(chromedp.SendKeys(field, value), press(".auth-container form:has("+field+") .authorize"))
+			b.Do(chromedp.SendKeys(field, value), chromium.Press(".auth-container form:has("+field+") .authorize"))
 		}
 	}
-	b.do(press(chromedp.CSS(".modal-ux .close-modal")), chromedp.WaitNotPresent(chromedp.CSS(".modal-ux")))
+	b.Do(chromium.Press(chromedp.CSS(".modal-ux .close-modal")), chromedp.WaitNotPresent(chromedp.CSS(".modal-ux")))
 }
 
 // operation is an operation of the contract on the page.
 type operation struct {
-	*browser
+	browser
 	chromedp.CSS
 }
 
 // operation unfolds an operation, and waits until the page has resolved it: it shows
 // the button before that, and what is sent then is lost.
-func (b *browser) operation(tag, id string) operation {
+func (b browser) operation(tag, id string) operation {
 	b.t.Helper()
 	o := operation{b, chromedp.CSS("#operations-" + tag + "-" + id)}
-	b.do(press(o.CSS+" .opblock-summary-control"), chromedp.WaitVisible(o.CSS+" .execute"))
-	get(b, chromedp.Poll[bool](fmt.Sprintf(`(() => {
+	b.Do(chromium.Press(o.CSS+" .opblock-summary-control"), chromedp.WaitVisible(o.CSS+" .execute"))
+	chromium.Get(b.Tab, chromedp.Poll[bool](fmt.Sprintf(`(() => {
 		const o = document.querySelector(%q);
 		const path = o.querySelector(".opblock-summary-path").dataset.path, method = o.querySelector(".opblock-summary-method").textContent;
 		return Boolean(window.ui.specSelectors.specResolvedSubtree(["paths", path, method.toLowerCase()])?.get("operationId"));
@@ -184,11 +200,11 @@ type answer struct{ curl, status, body string }
 func (o operation) execute() answer {
 	o.t.Helper()
 	live := o.CSS + " .live-responses-table"
-	o.do(press(o.CSS+" .execute"), chromedp.WaitVisible(live), on(o.CSS+" .btn-group", "scrollIntoView()"))
+	o.Do(chromium.Press(o.CSS+" .execute"), chromedp.WaitVisible(live), chromium.On(o.CSS+" .btn-group", "scrollIntoView()"))
 	return answer{
-		curl:   get(o.browser, chromedp.TextContent(o.CSS+" .curl")),
-		status: strings.Fields(get(o.browser, chromedp.Text(live+" tbody .response-col_status")))[0],
-		body:   get(o.browser, chromedp.TextContent(live+" tbody .response-col_description")),
+		curl:   chromium.Get(o.Tab, chromedp.TextContent(o.CSS+" .curl")),
+		status: strings.Fields(chromium.Get(o.Tab, chromedp.Text(live+" tbody .response-col_status")))[0],
+		body:   chromium.Get(o.Tab, chromedp.TextContent(live+" tbody .response-col_description")),
 	}
 }
 

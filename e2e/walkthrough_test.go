@@ -46,7 +46,7 @@ func TestReadme(t *testing.T) {
 	anyPort := func(text string) string {
 		return regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(text, "127.0.0.1:<port>")
 	}
-	addresses := regexp.MustCompile(`(?ms)^  Swagger UI.*?^$`).FindString(l.p.Out.String())
+	addresses := regexp.MustCompile(`(?ms)^  Pages .*?^$`).FindString(l.p.Out.String())
 	if addresses == "" || !strings.Contains(anyPort(document(t, "../README.md")), "```\n"+anyPort(addresses)+"```") {
 		t.Errorf("the README doesn't show what the lab prints:\n%s", addresses)
 	}

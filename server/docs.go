@@ -81,7 +81,6 @@ func (d *docs) mount(r chi.Router) {
 	r.Get("/docs", d.page)
 	r.Get("/docs/*", d.page)
 	r.Get("/docs/", redirectToDocs)
-	r.Get("/", redirectToDocs)
 }
 
 // redirectToDocs redirects to the one address that the links of the page are relative

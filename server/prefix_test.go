@@ -102,25 +102,44 @@ func TestBelowAPathPrefix(t *testing.T) {
 				t.Fatal(err)
 			}
 			v := &visitor{t, base}
+			v.readsPages()
 			v.readsTheDocs()
 			v.findsWhatAnswersName(r)
 		})
 	}
 }
 
-// readsTheDocs opens the first page and follows it as a browser does.
+// readsPages opens pages and follows them as a browser does.
+func (v *visitor) readsPages() {
+	v.t.Helper()
+	if page, _ := v.found(v.base, ""); page.Request.URL.Path != v.base.Path+"docs" {
+		v.t.Errorf("the first page is %s", page.Request.URL)
+	}
+	v.follow("sign-in?back=/docs")
+}
+
+// follow opens a page and all that it names, and returns its address and content.
+func (v *visitor) follow(address string) (at *url.URL, html []byte) {
+	v.t.Helper()
+	page, html := v.found(v.base, address)
+	named := regexp.MustCompile(`(?:src|href)="([^"#]+)"`).FindAllSubmatch(html, -1)
+	if len(named) < 3 {
+		v.t.Errorf("the page %s names only %d things", page.Request.URL, len(named))
+	}
+	for _, n := range named {
+		if to := string(n[1]); !strings.HasPrefix(to, "https://") { // Spacelift's
+			v.found(page.Request.URL, strings.ReplaceAll(to, "&amp;", "&"))
+		}
+	}
+	return page.Request.URL, html
+}
+
+// readsTheDocs opens Swagger UI.
 func (v *visitor) readsTheDocs() {
 	v.t.Helper()
-	page, html := v.found(v.base, "")
-	if slash, _ := v.found(v.base, "docs/"); slash.Request.URL.String() != page.Request.URL.String() {
-		v.t.Errorf("docs/ leads to %s, the first page to %s", slash.Request.URL, page.Request.URL)
-	}
-	loaded := regexp.MustCompile(`(?:src|href)="([^"]+)"`).FindAllSubmatch(html, -1)
-	if len(loaded) < 3 {
-		v.t.Errorf("the page loads only %d things", len(loaded))
-	}
-	for _, l := range loaded {
-		v.found(page.Request.URL, string(l[1]))
+	page, html := v.follow("docs")
+	if slash, _ := v.found(v.base, "docs/"); slash.Request.URL.String() != page.String() {
+		v.t.Errorf("docs/ leads to %s, docs to %s", slash.Request.URL, page)
 	}
 
 	// The page's script puts what begins with a dot behind the page's own path.
@@ -128,7 +147,7 @@ func (v *visitor) readsTheDocs() {
 	if shown == nil {
 		v.t.Fatal("the page does not say relative to itself where the contract is")
 	}
-	contract, text := v.found(page.Request.URL, path.Clean(page.Request.URL.Path+"/"+string(shown[1])))
+	contract, text := v.found(page, path.Clean(page.Path+"/"+string(shown[1])))
 	if !bytes.Equal(text, openapi.Document) {
 		v.t.Errorf("%s is not the contract", contract.Request.URL)
 	}

@@ -68,7 +68,11 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 		replica: cfg.Replica, peers: others,
 		started: time.Now(), version: cfg.Version, log: log, audit: cfg.Audit, keys: keys,
 	}
-	routes.NotFound(unrouted(routes))
+	pages, err := newPages(cfg, keys, contract, routes, log)
+	if err != nil {
+		return nil, err
+	}
+	routes.NotFound(notFoundOn(pages, unrouted(routes)))
 	routes.MethodNotAllowed(unrouted(routes))
 	docs.mount(routes)
 	keys.signIn.mount(routes)
@@ -80,7 +84,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	// middlewares copy its request.
 	webhook := onlyPost(door.admit(genserver.NewStrictHandlerWithOptions(h, nil, answers).ReceiveNotification), unrouted(routes))
 	api := chi.Chain(placed, headAsGet(routes), keys.authenticate, limitBody, contract.validate).Handler(routes)
-	public := chi.Chain(placed, headAsGet(routes), keys.recognize).Handler(routes)
+	public := keys.withPages(pages, chi.Chain(placed, headAsGet(routes), keys.recognize).Handler(routes))
 	operations := chi.Chain(placed, headAsGet(routes), forOperators).Handler(routes)
 	all := chi.Chain(nameRequest, recoverPanics(log), securityHeaders)
 	return &Server{Handler: all.Handler(split(webhook, api, public)), Operations: all.Handler(operations)}, nil

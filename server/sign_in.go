@@ -64,7 +64,6 @@ func (s *signIn) mount(r chi.Router) {
 	}
 	r.Post("/sign-in/token", s.withToken)
 	r.Post("/sign-out", s.end)
-	r.Get("/sign-in", s.choose)
 	if s.Issuer == "" {
 		return
 	}
@@ -82,17 +81,6 @@ func (s *signIn) describe(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-// choose sends the browser to the issuer, unless there is none or it comes from there
-// without success.
-func (s *signIn) choose(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	if s.Issuer == "" || q.Has("refused") {
-		writeProblem(w, problem("unauthenticated", "the sign-in did not succeed; "+remedies[q.Get("refused")]))
-		return
-	}
-	redirect(w, relative(depth(r.Context()), "sign-in/oidc?"+url.Values{"back": {q.Get("back")}}.Encode()))
-}
-
 // begin sends the browser to the issuer.
 func (s *signIn) begin(w http.ResponseWriter, r *http.Request) {
 	address, note, err := s.Begin(r.Context(), localPath(r.URL.Query().Get("back")))
@@ -108,7 +96,7 @@ func (s *signIn) begin(w http.ResponseWriter, r *http.Request) {
 func localPath(back string) string {
 	u, err := url.Parse(back)
 	if err != nil || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(back, "/") || strings.HasPrefix(back, "//") || strings.ContainsAny(back, "\\\r\n") {
-		return "/docs"
+		return "/"
 	}
 	return back
 }
@@ -196,7 +184,7 @@ func (s *signIn) end(w http.ResponseWriter, r *http.Request) {
 	for _, name := range []string{cookieSession, cookieCSRF} {
 		s.set(w, r, name, "", -time.Second, name == cookieSession)
 	}
-	redirect(w, relative(depth(r.Context()), "docs"))
+	redirect(w, relative(depth(r.Context()), "sign-in"))
 }
 
 // Reasons why a request of a browser is refused.

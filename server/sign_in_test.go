@@ -193,8 +193,8 @@ func TestSignInsThatDoNotCount(t *testing.T) {
 // A sign-in returns to a page of this server and to no other.
 func TestSignInReturnsHere(t *testing.T) {
 	for back, want := range map[string]string{
-		"/runs?phase=waiting": "/runs?phase=waiting", "": "/docs", "https://evil.example.com": "/docs", "//evil.example.com": "/docs",
-		`/\evil.example.com`: "/docs", "javascript:alert(1)": "/docs", "runs": "/docs",
+		"/runs?phase=waiting": "/runs?phase=waiting", "": "/", "https://evil.example.com": "/", "//evil.example.com": "/",
+		`/\evil.example.com`: "/", "javascript:alert(1)": "/", "runs": "/",
 	} {
 		b := newBrowser(t)
 		if w := b.ask(http.MethodGet, b.callback(back), ""); w.Header().Get("Location") != signInURL+want {

@@ -13,6 +13,7 @@ import (
 var welcome = template.Must(template.New("welcome").Parse(`
 Gantry's lab is ready.
 
+  Pages         {{.Gantry}}/      sign in with a token: {{.Token}}, or an approver's
   Swagger UI    {{.Gantry}}/docs
   API           {{.Gantry}}/v1/runs
   Webhook       {{.Gantry}}/webhook      secret: {{.Secret}}

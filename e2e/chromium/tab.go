@@ -1,6 +1,6 @@
 //go:build browser
 
-package e2e
+package chromium
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/audits"
 	"github.com/chromedp/cdproto/cdp"
@@ -22,9 +23,12 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// browser is a tab of a headless Chromium that can reach nothing but this
+// patience bounds what a browser takes for one thing.
+const patience = 60 * time.Second
+
+// Tab is a tab of a headless Chromium that can reach nothing but this
 // machine, and what went wrong in it.
-type browser struct {
+type Tab struct {
 	t   *testing.T
 	ctx context.Context
 
@@ -33,13 +37,13 @@ type browser struct {
 	away  []string // requests for something beyond this machine
 }
 
-// unsafeHost is a name of this machine that a browser doesn't recognise as such: it
+// UnsafeHost is a name of this machine that a browser doesn't recognise as such: it
 // treats its pages as sent over the network without encryption.
-const unsafeHost = "gantry.test"
+const UnsafeHost = "gantry.test"
 
-// openBrowser starts a Chromium with a fresh profile. Without one the test can't
+// Open starts a Chromium with a fresh profile. Without one the test can't
 // run, so it fails.
-func openBrowser(t *testing.T) *browser {
+func Open(t *testing.T) *Tab {
 	t.Helper()
 	options := []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(chromium(t)),
@@ -51,13 +55,13 @@ func openBrowser(t *testing.T) *browser {
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-sync", true),
 		chromedp.Flag("no-proxy-server", true),
-		chromedp.Flag("host-resolver-rules", "MAP "+unsafeHost+" 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"), // offline
+		chromedp.Flag("host-resolver-rules", "MAP "+UnsafeHost+" 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"), // offline
 	}
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...) // t.Context ends before the last sight
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
-	b := &browser{t: t, ctx: ctx}
+	b := &Tab{t: t, ctx: ctx}
 	if err := chromedp.Do(ctx); err != nil { // it opens the tab, which lives as long as this context
 		t.Fatalf("start Chromium: %v", err)
 	}
@@ -95,13 +99,13 @@ func chromium(t *testing.T) string {
 }
 
 // listen records the page's requests and errors.
-func (b *browser) listen(event any) {
+func (b *Tab) listen(event any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch e := event.(type) {
 	case *network.EventRequestWillBeSent:
 		u, err := url.Parse(e.Request.URL)
-		if err != nil || u.Scheme != "data" && u.Scheme != "blob" && u.Hostname() != "127.0.0.1" && u.Hostname() != unsafeHost {
+		if err != nil || u.Scheme != "data" && u.Scheme != "blob" && u.Hostname() != "127.0.0.1" && u.Hostname() != UnsafeHost {
 			b.away = append(b.away, "request to "+e.Request.URL)
 		}
 	case *runtime.EventExceptionThrown:
@@ -122,84 +126,82 @@ func (b *browser) listen(event any) {
 	}
 }
 
-func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
+// Do runs actions in the tab.
+func (b *Tab) Do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
-		b.t.Fatalf("in the browser: %v\nwhat went wrong before: %v", err, b.complaints())
+		b.t.Fatalf("in the browser: %v\nwhat went wrong before: %v", err, b.Complaints())
 	}
 }
 
-// complaints returns the errors so far, including requests beyond this machine.
-func (b *browser) complaints() []string {
+// Complaints returns the errors so far, including requests beyond this machine.
+func (b *Tab) Complaints() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return append(slices.Clone(b.wrong), b.away...)
 }
 
-// requestsAway are the requests for something beyond this machine.
-func (b *browser) requestsAway() []string {
+// forget drops the complaints so far.
+func (b *Tab) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wrong, b.away = nil, nil
+}
+
+// RequestsAway are the requests for something beyond this machine.
+func (b *Tab) RequestsAway() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.away)
 }
 
-// get runs an action and returns what it found.
-func get[T any](b *browser, a chromedp.Action[T]) T {
+// Get runs an action and returns what it found.
+func Get[T any](b *Tab, a chromedp.Action[T]) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	found, err := chromedp.Run(ctx, a)
 	if err != nil {
-		b.t.Fatalf("in the browser: %v\nwhat went wrong before: %v", err, b.complaints())
+		b.t.Fatalf("in the browser: %v\nwhat went wrong before: %v", err, b.Complaints())
 	}
 	return found
 }
 
-// press clicks on what can be seen. It is not done by moving a mouse, which
+// Press clicks on what can be seen. It is not done by moving a mouse, which
 // would miss what a page still moves around.
-func press(element chromedp.CSS) chromedp.Action[chromedp.Void] {
-	return chromedp.Steps(chromedp.WaitVisible(element), on(element, "click()"))
+func Press(element chromedp.CSS) chromedp.Action[chromedp.Void] {
+	return chromedp.Steps(chromedp.WaitVisible(element), On(element, "click()"))
 }
 
-// on calls a method of an element.
-func on(element chromedp.CSS, method string) chromedp.Action[chromedp.Void] {
+// On calls a method of an element.
+func On(element chromedp.CSS, method string) chromedp.Action[chromedp.Void] {
 	return func(ctx context.Context, t *chromedp.Target) (void chromedp.Void, err error) {
 		_, err = chromedp.Evaluate[any](fmt.Sprintf("void document.querySelector(%q).%s", element, method))(ctx, t)
 		return void, err
 	}
 }
 
-// screenshots is the folder for the documents' pictures. Empty takes none.
-var screenshots = os.Getenv("SCREENSHOTS")
+// Screenshots is the folder for the documents' pictures. Empty takes none.
+var Screenshots = os.Getenv("SCREENSHOTS")
 
-// startPictured starts a lab that, in pictures, has the address it has for
-// readers.
-func startPictured(t *testing.T) *lab {
-	t.Helper()
-	if screenshots == "" {
-		return startLab(t)
-	}
-	return startLab(t, "--port", "8080")
-}
-
-// picture takes a picture of what the window shows.
-func (b *browser) picture(name string) {
+// Picture takes a picture of what the window shows.
+func (b *Tab) Picture(name string) {
 	b.t.Helper()
-	if screenshots == "" {
+	if Screenshots == "" {
 		return
 	}
 	settled := chromedp.Evaluate[any](`Promise.all(document.getAnimations().map(a => a.finished)).then(() => null)`, chromedp.EvalAwaitPromise)
-	get(b, settled)
-	png := get(b, chromedp.CaptureScreenshot())
-	if err := os.WriteFile(filepath.Join(screenshots, name+".png"), png, 0o644); err != nil {
+	Get(b, settled)
+	png := Get(b, chromedp.CaptureScreenshot())
+	if err := os.WriteFile(filepath.Join(Screenshots, name+".png"), png, 0o644); err != nil {
 		b.t.Fatal(err)
 	}
 }
 
 // lastSight saves the last picture of a failed test.
-func (b *browser) lastSight() {
+func (b *Tab) lastSight() {
 	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
 	if err != nil {
 		b.t.Logf("no picture of the failure: %v", err)

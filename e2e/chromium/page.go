@@ -1,0 +1,153 @@
+//go:build browser
+
+package chromium
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+// Widths are those of a phone, a laptop and a 4K screen.
+var Widths = []int64{360, 1280, 3840}
+
+// Survey opens a page at each width, light and dark. It reports what axe-core finds, what
+// is wider than the window, and errors in the console. Pictures go to the folder in
+// SURVEY, if it is set.
+func (b *Tab) Survey(url, name string) {
+	b.t.Helper()
+	for _, scheme := range []string{"light", "dark"} {
+		for _, width := range Widths {
+			at := fmt.Sprintf("%s-%d-%s", name, width, scheme)
+			b.View(width, scheme)
+			b.Open(url)
+			b.Inspect(at)
+		}
+	}
+}
+
+// Inspect checks the page as it is now; see Survey.
+func (b *Tab) Inspect(name string) {
+	b.t.Helper()
+	const outside = `(() => { const w = document.documentElement.clientWidth; return [...document.querySelectorAll("body *")].filter(e => {
+		for (let p = e; p; p = p.parentElement) if (["auto", "scroll", "hidden"].includes(getComputedStyle(p).overflowX) && p !== document.documentElement && p !== document.body) return false;
+		const r = e.getBoundingClientRect(); return r.width > 0 && r.right > w + 1; }).map(e => e.outerHTML.slice(0, 200)); })()`
+	if wide := Get(b, chromedp.Evaluate[[]string](outside)); len(wide) > 0 {
+		b.t.Errorf("%s: wider than the window: %q", name, wide)
+	}
+	for _, v := range b.Axe() {
+		b.t.Errorf("%s: %s", name, v)
+	}
+	for _, wrong := range b.Complaints() {
+		if !strings.Contains(wrong, "the server responded with a status of 4") { // a refusal, which the page shows
+			b.t.Errorf("%s: in the console: %s", name, wrong)
+		}
+	}
+	b.forget()
+	if folder := os.Getenv("SURVEY"); folder != "" {
+		png := Get(b, chromedp.CaptureScreenshot())
+		if err := os.WriteFile(filepath.Join(folder, name+".png"), png, 0o600); err != nil {
+			b.t.Error(err)
+		}
+	}
+}
+
+// Open opens a page.
+func (b *Tab) Open(url string) {
+	b.t.Helper()
+	b.Do(chromedp.Navigate(url))
+}
+
+// View sets the width of the window and the scheme of colours.
+func (b *Tab) View(width int64, scheme string) {
+	b.t.Helper()
+	height := int64(900)
+	if width > 2000 {
+		height = 2160
+	}
+	b.Do(chromedp.EmulateViewport(width, height), chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+		})
+		return err
+	}))
+}
+
+// NoScript makes the pages that are opened from now on do without JavaScript.
+func (b *Tab) NoScript() {
+	b.t.Helper()
+	b.Do(chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+		return err
+	}))
+}
+
+// Text returns the text of the page's content.
+func (b *Tab) Text() string {
+	b.t.Helper()
+	return Get(b, chromedp.Text(chromedp.CSS("body")))
+}
+
+// Until waits until an expression of JavaScript is true.
+func (b *Tab) Until(expression string) {
+	b.t.Helper()
+	Get(b, chromedp.Poll[bool](expression))
+}
+
+// Shows waits until the page shows a text.
+func (b *Tab) Shows(text string) {
+	b.t.Helper()
+	b.Until(fmt.Sprintf("document.body.innerText.includes(%q)", text))
+}
+
+// Axe returns the violations that axe-core finds on the page, of WCAG 2.2 AA and of its
+// best practices.
+func (b *Tab) Axe() []string {
+	b.t.Helper()
+	Get(b, chromedp.Evaluate[any](axe(b)+";null"))
+	type violation struct {
+		ID, Help string
+		Nodes    []struct {
+			HTML           string
+			FailureSummary string
+		}
+	}
+	found := Get(b, chromedp.Evaluate[string](`axe.run(document, {resultTypes: ["violations"]}).then(r => JSON.stringify(r.violations))`, chromedp.EvalAwaitPromise))
+	var violations []violation
+	if err := json.Unmarshal([]byte(found), &violations); err != nil {
+		b.t.Fatal(err)
+	}
+	var all []string
+	for _, v := range violations {
+		for _, n := range v.Nodes {
+			all = append(all, fmt.Sprintf("axe %s: %s: %s: %s", v.ID, v.Help, n.HTML, strings.ReplaceAll(n.FailureSummary, "\n", " ")))
+		}
+	}
+	return all
+}
+
+// axe returns the source of axe-core, which make axe fetches.
+func axe(b *Tab) string {
+	b.t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for dir != filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	source, err := os.ReadFile(filepath.Join(dir, ".tools", "axe.min.js"))
+	if err != nil {
+		b.t.Fatalf("no axe-core: %v; run make axe", err)
+	}
+	return string(source)
+}

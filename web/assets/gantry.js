@@ -1,0 +1,93 @@
+// What pages do with JavaScript beside htmx. They work without it.
+"use strict";
+(() => {
+	const units = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+
+	// The same words as span in parts.go.
+	const span = (seconds) => {
+		seconds = Math.floor(Math.abs(seconds));
+		for (const [i, [size, name]] of units.entries()) {
+			const n = Math.floor(seconds / size);
+			if (n === 0) continue;
+			let text = `${n} ${name}`;
+			if (i + 1 < units.length - 1 && n < 10) {
+				const rest = Math.floor((seconds % size) / units[i + 1][0]);
+				if (rest > 0) text += ` ${rest} ${units[i + 1][1]}`;
+			}
+			return text;
+		}
+		return "0 s";
+	};
+
+	// Ages and countdowns go by the server's clock: the viewer's may be wrong.
+	const at = (element) => Date.parse(element.dateTime);
+	const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+	const dated = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+	const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+
+	const put = (element, text) => {
+		if (element.textContent !== text) element.textContent = text;
+	};
+	const tick = () => {
+		const now = Date.now();
+		for (const e of document.querySelectorAll("time[data-age]")) put(e, span((now - at(e)) / 1000));
+		for (const e of document.querySelectorAll("time[data-countdown]")) put(e, span(Math.max(0, at(e) - now) / 1000));
+	};
+	const localize = (root) => {
+		const today = new Date().toDateString();
+		for (const e of root.querySelectorAll("time[data-clock]")) {
+			const t = new Date(at(e));
+			put(e, (t.toDateString() === today ? clock : dated).format(t));
+		}
+		for (const e of root.querySelectorAll("time")) e.title = whole.format(at(e));
+	};
+
+	// What a person has begun to write or has opened stays while the page is renewed.
+	const keep = (event) => {
+		const target = event.detail.target;
+		if (!target?.querySelector) return;
+		if (target.querySelector("details.ask[open]") && event.detail.requestConfig?.triggeringEvent?.type !== "submit") event.detail.shouldSwap = false;
+	};
+
+	// After a renewal the focus stays where it was, on the element of the same id.
+	let focused = "";
+	const offline = (lost) => {
+		const note = document.getElementById("offline");
+		if (note) note.hidden = !lost;
+	};
+
+	document.addEventListener("DOMContentLoaded", () => {
+		localize(document);
+		tick();
+		setInterval(tick, 1000);
+	});
+	document.addEventListener("htmx:beforeSwap", (event) => {
+		focused = document.activeElement?.id ?? "";
+		keep(event);
+	});
+	document.addEventListener("htmx:afterSwap", (event) => {
+		localize(document);
+		tick();
+		const title = event.detail.target?.querySelector?.("[data-title]")?.dataset.title;
+		if (title) document.title = title;
+		if (focused && document.activeElement === document.body) document.getElementById(focused)?.focus({ preventScroll: true });
+	});
+	document.addEventListener("htmx:sseError", () => offline(true));
+	document.addEventListener("htmx:sseOpen", () => offline(false));
+	document.addEventListener("htmx:sendError", () => offline(true));
+	document.addEventListener("htmx:afterRequest", (event) => {
+		if (event.detail.successful) offline(false);
+	});
+
+	// A menu closes when something else is used.
+	document.addEventListener("click", (event) => {
+		for (const menu of document.querySelectorAll("details.me[open]")) if (!menu.contains(event.target)) menu.open = false;
+	});
+	document.addEventListener("keydown", (event) => {
+		if (event.key !== "Escape") return;
+		for (const open of document.querySelectorAll("details.me[open], details.ask[open]")) {
+			open.open = false;
+			open.querySelector("summary").focus();
+		}
+	});
+})();

@@ -1,0 +1,141 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/gen/api"
+)
+
+func problemTitle(r *Refusal) string {
+	if p, ok := problems[r.Status]; ok {
+		return p.title
+	}
+	return r.Title
+}
+
+func statusOf(r *Refusal) string { return strconv.Itoa(r.Status) }
+
+// mistake returns a mistake in a request as a sentence.
+func mistake(e api.ProblemError) string {
+	switch {
+	case e.Parameter != nil:
+		return *e.Parameter + " " + e.Detail
+	case e.Pointer != nil:
+		return *e.Pointer + ": " + e.Detail
+	}
+	return e.Detail
+}
+
+// span returns a length of time as people say it, in at most two units.
+func span(d time.Duration) string {
+	d = d.Abs()
+	units := []struct {
+		of   time.Duration
+		name string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "min"}, {time.Second, "s"}}
+	for i, u := range units {
+		n := d / u.of
+		if n == 0 {
+			continue
+		}
+		text := fmt.Sprintf("%d %s", n, u.name)
+		if i+1 < len(units)-1 && n < 10 { // seconds beside minutes only flicker
+			if rest := d % u.of / units[i+1].of; rest > 0 {
+				text += fmt.Sprintf(" %d %s", rest, units[i+1].name)
+			}
+		}
+		return text
+	}
+	return "0 s"
+}
+
+// exact returns a time for people, with its zone.
+func exact(t time.Time) string { return t.UTC().Format("Mon 2 Jan 2006, 15:04:05 UTC") }
+
+// clock returns the time of day, with the date unless it is today.
+func clock(ctx context.Context, t time.Time) string {
+	if t.UTC().Format(time.DateOnly) == viewOf(ctx).now.UTC().Format(time.DateOnly) {
+		return t.UTC().Format("15:04")
+	}
+	return t.UTC().Format("2 Jan 15:04")
+}
+
+func machine(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// short returns the first characters of an id or hash, as people say it.
+func short(id string) string {
+	if len(id) > 7 {
+		return id[:7]
+	}
+	return id
+}
+
+// firstLine returns the first line of a text, cut to a length of characters.
+func firstLine(text string, most int) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	if r := []rune(line); len(r) > most {
+		return strings.TrimSpace(string(r[:most])) + "…"
+	}
+	return line
+}
+
+// plural returns a number with its noun.
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
+
+// initial returns text with a capital at its beginning, for a sentence.
+func initial(text string) string {
+	if text == "" || text[0] < 'a' || text[0] > 'z' {
+		return text
+	}
+	return string(text[0]-'a'+'A') + text[1:]
+}
+
+// sentence returns text as a sentence: with a capital, and a full stop.
+func sentence(text string) string {
+	text = initial(strings.TrimSpace(text))
+	if text == "" || strings.ContainsAny(text[len(text)-1:], ".!?") {
+		return text
+	}
+	return text + "."
+}
+
+func deref[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+// liveTrigger returns when a live part is renewed. Events that come together renew it once.
+func liveTrigger(events []string) string {
+	all := make([]string, 0, len(events)+1)
+	for _, e := range events {
+		all = append(all, "sse:"+e+" delay:300ms")
+	}
+	return strings.Join(append(all, "every 30s"), ", ")
+}
+
+// changeSign returns the sign and the style of a change to a resource.
+func changeSign(change string) (sign, class string) {
+	switch change {
+	case "delete", "forget":
+		return "−", "del"
+	case "replace":
+		return "±", "del"
+	case "add", "import":
+		return "+", "add"
+	}
+	return "~", "chg"
+}
+
+// destroys reports whether a change takes something away.
+func destroys(change string) bool { return change == "delete" || change == "replace" }
