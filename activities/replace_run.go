@@ -63,7 +63,7 @@ func (a *Activities) replaceRun(ctx context.Context, api Spacelift, in ReplaceRu
 	}
 	result.Outcome = managed.ActRefused
 	marked := spaceliftapi.WithRunMetadata(ctx, activity.GetInfo(ctx).WorkflowExecution.ID)
-	started, err := a.trigger(marked, api, in.Run.Account, in.Run.Stack, run.Commit.Hash, newestOf(lines))
+	started, err := a.triggerAfter(marked, api, in.Run.Account, in.Run.Stack, run.Commit.Hash, newestOf(lines))
 	switch {
 	case err != nil:
 		return ReplaceRunResult{}, err

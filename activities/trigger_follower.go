@@ -114,7 +114,7 @@ func (a *Activities) follow(ctx context.Context, api Spacelift, in TriggerFollow
 func (a *Activities) triggerFollower(ctx context.Context, api Spacelift, in TriggerFollowerInput, lines []spacelift.RunLine) (TriggerFollowerResult, error) {
 	// The run names the chain it belongs to, for policies and people.
 	marked := spaceliftapi.WithRunMetadata(ctx, activity.GetInfo(ctx).WorkflowExecution.ID+" "+string(in.Stack))
-	started, err := a.trigger(marked, api, in.Account, in.Stack, sameCommit(in.Commit, without(lines, in.Void)), newestOf(lines))
+	started, err := a.triggerAfter(marked, api, in.Account, in.Stack, sameCommit(in.Commit, without(lines, in.Void)), newestOf(lines))
 	switch {
 	case err != nil:
 		return TriggerFollowerResult{}, err
@@ -155,27 +155,37 @@ func newestOf(lines []spacelift.RunLine) spacelift.RunID {
 	return lines[0].Ref.Run
 }
 
-// trigger reads a stack, and triggers a tracked run of it if nothing forbids that.
-// known is the newest run of those that the caller checked: another one is ErrStale,
-// and the check must be made anew. Any other error is worth another attempt, which
-// must look for the run of this one.
-func (a *Activities) trigger(ctx context.Context, api Spacelift, account spacelift.Account, id spacelift.StackID, commit string, known spacelift.RunID) (triggering, error) {
+// triggerAfter triggers a tracked run of a stack, as trigger does, unless the stack's
+// labels or brakes forbid it. known is the newest run of those that the caller checked:
+// another one is ErrStale, and the check must be made anew.
+func (a *Activities) triggerAfter(ctx context.Context, api Spacelift, account spacelift.Account, id spacelift.StackID, commit string, known spacelift.RunID) (triggering, error) {
+	return trigger(ctx, api, id, spacelift.Trigger{CommitSHA: commit}, func(s spacelift.Stack) (string, *managed.Block, error) {
+		a.dropOwnLock(ctx, account, &s.Brakes)
+		why, block := chain.WhyNotTriggered(s, a.Definitions.Resolve(policy.Labelled(s.Labels)).Of(s.ID))
+		if why != "" {
+			return why, block, nil
+		}
+		_, lines, err := trackedRuns(ctx, api, id)
+		if err == nil && newestOf(lines) != known {
+			err = spacelift.ErrStale
+		}
+		return "", nil, err
+	})
+}
+
+// trigger reads a stack, and triggers a run of it unless there is a reason against it.
+// An error is worth another attempt, which must look for the run of this one.
+func trigger(ctx context.Context, api Spacelift, id spacelift.StackID, how spacelift.Trigger, against func(spacelift.Stack) (why string, block *managed.Block, err error)) (triggering, error) {
 	stack, err := api.Stack(ctx, id)
 	if err != nil {
 		return triggering{}, classify(ctx, err)
 	}
 	read := time.Now()
-	if why, block := a.whyNotTriggered(ctx, account, stack); why != "" {
-		return triggering{why: why, block: block}, nil
+	why, block, err := against(stack)
+	if err != nil || why != "" {
+		return triggering{why: why, block: block}, err
 	}
-	_, lines, err := trackedRuns(ctx, api, id)
-	if err != nil {
-		return triggering{}, err
-	}
-	if newestOf(lines) != known {
-		return triggering{}, spacelift.ErrStale
-	}
-	started, err := api.TriggerRun(fresh(ctx, read), id, spacelift.Trigger{CommitSHA: commit})
+	started, err := api.TriggerRun(fresh(ctx, read), id, how)
 	switch {
 	case err == nil:
 		return triggering{run: started.Ref}, nil
@@ -275,24 +285,6 @@ func heldBack(format string, args ...any) TriggerFollowerResult {
 
 func adopted(run spacelift.RunRef, format string, args ...any) TriggerFollowerResult {
 	return TriggerFollowerResult{Outcome: FollowAdopted, Run: run, Reason: fmt.Sprintf(format, args...)}
-}
-
-// whyNotTriggered returns why Gantry triggers no run of a stack as it is now; empty
-// if nothing forbids it. It names a brake of Spacelift's too.
-func (a *Activities) whyNotTriggered(ctx context.Context, account spacelift.Account, s spacelift.Stack) (why string, block *managed.Block) {
-	policy := a.Definitions.Resolve(policy.Labelled(s.Labels)).Of(s.ID)
-	switch {
-	case !spacelift.Managed(s.Labels):
-		return fmt.Sprintf("the stack %s no longer carries %s", s.ID, spacelift.LabelManaged), nil
-	case len(policy.Problems) > 0:
-		p := policy.Problems[0]
-		return fmt.Sprintf("the label %s of the stack %s can't be followed: %s; %s", p.Label, s.ID, p.Problem, p.Remedy), nil
-	}
-	a.dropOwnLock(ctx, account, &s.Brakes)
-	if block := s.StartBlock(); block != nil {
-		return fmt.Sprintf("the stack %s is held: %s", s.ID, block.Reason), block
-	}
-	return "", nil
 }
 
 // maxAdoptable bounds the newest runs of a stack among which adopt searches. A stack

@@ -135,7 +135,7 @@ func TestForeignAccounts(t *testing.T) {
 		if !strings.Contains(*p.Detail, "serves no account of this name") {
 			t.Errorf("detail %q", *p.Detail)
 		}
-		if r.temporal.asks != 0 || r.temporal.asked != nil || len(r.temporal.updates) != 0 || len(r.temporal.retries) != 0 {
+		if r.temporal.asks != 0 || r.temporal.asked != nil || len(r.temporal.updates) != 0 || len(r.temporal.retries)+len(r.temporal.triggers) != 0 {
 			t.Error("it reached Temporal")
 		}
 	}

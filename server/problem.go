@@ -73,6 +73,7 @@ var kinds = []kind{
 	{status: 409, slug: "chain-ended", title: "Chain has ended"},
 	{status: 409, slug: "not-failed", title: "Run not retryable"},
 	{status: 409, slug: "retry-refused", title: "Retry refused", of: as(func(e *retryRefusedError) string { return e.reason })},
+	{status: 409, slug: "trigger-refused", title: "Trigger refused"},
 	{status: 409, slug: "already-retried", title: "Already retried"},
 	{status: 409, slug: "still-unreadable", title: "Event still unreadable", of: as((*stillUnreadableError).Error)},
 	{status: 409, slug: "not-redeliverable", title: "Nothing to forward", of: matching(wraps(inbox.ErrNotRedeliverable),

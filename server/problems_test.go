@@ -126,6 +126,9 @@ var provoked = map[string]func(t *testing.T) *httptest.ResponseRecorder{
 	"retry-refused": func(t *testing.T) *httptest.ResponseRecorder {
 		return failedRun(t, &managed.RetryRunOutcome{Reason: "a newer commit is there"}).post(operatorToken, retry, ``)
 	},
+	"trigger-refused": func(t *testing.T) *httptest.ResponseRecorder {
+		return triggerRig(t, &managed.TriggerRunOutcome{Reason: "the stack is disabled"}).post(operatorToken, triggers, ``)
+	},
 	"already-retried": func(t *testing.T) *httptest.ResponseRecorder {
 		r := failedRun(t, as(""))
 		r.post(operatorToken, retry, ``)

@@ -26,11 +26,11 @@ const (
 	retryTimeout  = 20 * time.Second
 )
 
-// retryMemo is the memo of executions of RetryRun that a request started. Its name and
-// form are a contract with replicas of other versions.
-const retryMemo = "gantryRequest"
+// requestMemo is the memo of executions that a request started. Its name and form are a
+// contract with replicas of other versions.
+const requestMemo = "gantryRequest"
 
-type retryRequest struct {
+type startRequest struct {
 	By      string `json:"by"`
 	Key     string `json:"key,omitempty"`     // see change.key
 	Content string `json:"content,omitempty"` // see change.content
@@ -65,17 +65,17 @@ func (h *handlers) retry(ctx context.Context, c *call, note string) (o managed.R
 		ID: id, TaskQueue: h.taskQueue,
 		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
-		Memo:                                     map[string]any{retryMemo: retryRequest{By: c.by.Name, Key: c.key, Content: c.content}},
+		Memo:                                     map[string]any{requestMemo: startRequest{By: c.by.Name, Key: c.key, Content: c.content}},
 	}
 	for {
-		err := h.startRetry(ctx, start, in)
+		err := h.start(ctx, start, managed.RetryRunType, in)
 		if err == nil {
 			return h.retryOutcome(ctx, id)
 		}
 		if _, started := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); !started {
 			return o, false, answered(err, c.key)
 		}
-		asked, err := h.retryRequest(ctx, id)
+		asked, err := h.requestOf(ctx, id)
 		switch {
 		case err != nil:
 			return o, false, err
@@ -119,48 +119,58 @@ func retryInput(ref spacelift.RunRef, status managed.RunStatus, by, note string)
 	return in
 }
 
-func (h *handlers) startRetry(ctx context.Context, start client.StartWorkflowOptions, in managed.RetryRunInput) error {
+// start starts an execution.
+func (h *handlers) start(ctx context.Context, options client.StartWorkflowOptions, workflowType string, in any) error {
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
-	_, err := h.temporal.ExecuteWorkflow(ctx, start, managed.RetryRunType, in)
+	_, err := h.temporal.ExecuteWorkflow(ctx, options, workflowType, in)
 	return err
 }
 
-// retryRequest returns the request that started a retry. A retry by policy has none.
-func (h *handlers) retryRequest(ctx context.Context, id string) (retryRequest, error) {
+// requestOf returns the request that started an execution. A retry by policy has none.
+func (h *handlers) requestOf(ctx context.Context, id string) (startRequest, error) {
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
 	found, err := h.temporal.DescribeWorkflowExecution(ctx, id, "")
 	if err != nil {
-		return retryRequest{}, err
+		return startRequest{}, err
 	}
-	asked := retryRequest{By: "Gantry, by the run's policy,"}
-	if memo := found.GetWorkflowExecutionInfo().GetMemo().GetFields()[retryMemo]; memo != nil {
+	asked := startRequest{By: "Gantry, by the run's policy,"}
+	if memo := found.GetWorkflowExecutionInfo().GetMemo().GetFields()[requestMemo]; memo != nil {
 		if err := converter.GetDefaultDataConverter().FromPayload(memo, &asked); err != nil {
-			return retryRequest{}, fmt.Errorf("read memo of %s: %w", id, err)
+			return startRequest{}, fmt.Errorf("read memo of %s: %w", id, err)
 		}
 	}
 	return asked, nil
 }
 
-// retryOutcome waits for the outcome of a retry. It returns a *retryRefusedError if the
-// run was not retried.
-func (h *handlers) retryOutcome(ctx context.Context, id string) (o managed.RetryRunOutcome, done bool, err error) {
+// outcomeOf waits briefly for the outcome of an execution that a request started. done
+// reports whether it is known; otherwise the execution continues automatically. failure
+// says that the execution failed.
+func outcomeOf[T any](ctx context.Context, h *handlers, id string) (o T, done bool, failure string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, retryPatience)
 	defer cancel()
 	err = h.temporal.GetWorkflow(ctx, id, "").Get(ctx, &o)
-	if _, failed := errors.AsType[*temporal.WorkflowExecutionError](err); failed {
-		return o, false, &retryRefusedError{"Gantry gave up calling Spacelift; see the execution " + id}
+	if is[*temporal.WorkflowExecutionError](err) {
+		return o, false, "Gantry gave up calling Spacelift; see the execution " + id, nil
 	}
-	switch {
-	case err != nil && temporalAway(err):
-		return o, false, nil // it continues automatically
-	case err != nil:
-		return o, false, err
-	case o.New == (spacelift.RunRef{}):
-		return o, false, &retryRefusedError{o.Reason}
+	if err != nil && temporalAway(err) {
+		return o, false, "", nil
 	}
-	return o, true, nil
+	return o, err == nil, "", err
+}
+
+// retryOutcome waits for the outcome of a retry. It returns a *retryRefusedError if the
+// run was not retried.
+func (h *handlers) retryOutcome(ctx context.Context, id string) (managed.RetryRunOutcome, bool, error) {
+	o, done, failure, err := outcomeOf[managed.RetryRunOutcome](ctx, h, id)
+	if failure == "" && done && o.New == (spacelift.RunRef{}) {
+		failure = o.Reason
+	}
+	if err == nil && failure != "" {
+		return o, false, &retryRefusedError{failure}
+	}
+	return o, done, err
 }
 
 // retryRefusedError explains why a run was not retried.

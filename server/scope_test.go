@@ -118,6 +118,7 @@ func scopesRig(t *testing.T) (r *rig, box *watchedInbox, delivery string) {
 		return asking(), nil
 	}
 	r.temporal.retry = &managed.RetryRunOutcome{New: theRun}
+	r.temporal.trigger = &managed.TriggerRunOutcome{Run: theRun}
 	return r, box, delivery
 }
 
@@ -171,6 +172,7 @@ func TestScopes(t *testing.T) {
 		"explainRun":     {},
 		"listTimeline":   {},
 		"retryRun":       {},
+		"triggerRun":     {},
 		"stopRun":        {},
 		"streamRun":      {},
 		"listResources":  {},

@@ -54,6 +54,11 @@ type fakeTemporal struct {
 	// execution is Temporal's status of all executions of ManageRun.
 	execution enums.WorkflowExecutionStatus
 
+	// triggers are the executions of TriggerRun, and trigger is the outcome of each; nil
+	// lets them wait.
+	triggers []*startedTrigger
+	trigger  *managed.TriggerRunOutcome
+
 	// retry is the outcome of every retry; nil lets them wait.
 	retry   *managed.RetryRunOutcome
 	retries []started
@@ -65,6 +70,23 @@ type started struct {
 	input   managed.RetryRunInput
 	outcome *managed.RetryRunOutcome // nil while it is under way
 	err     error                    // that it failed with
+}
+
+// startedTrigger is an execution of TriggerRun.
+type startedTrigger struct {
+	options client.StartWorkflowOptions
+	input   managed.TriggerRunInput
+	outcome *managed.TriggerRunOutcome // nil while it is under way
+}
+
+// triggerOf returns the execution of TriggerRun with an id; nil if there is none.
+func (f *fakeTemporal) triggerOf(id string) *startedTrigger {
+	for _, t := range f.triggers {
+		if t.options.ID == id {
+			return t
+		}
+	}
+	return nil
 }
 
 func (f *fakeTemporal) QueryWorkflow(_ context.Context, id, _, query string, _ ...any) (converter.EncodedValue, error) {
@@ -182,6 +204,13 @@ func (f *fakeTemporal) ExecuteWorkflow(_ context.Context, o client.StartWorkflow
 	if f.err != nil {
 		return nil, f.err
 	}
+	if workflow == managed.TriggerRunType && o.TaskQueue != "" && o.WorkflowIDReusePolicy == enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE {
+		if f.triggerOf(o.ID) != nil {
+			return nil, serviceerror.NewWorkflowExecutionAlreadyStarted("already started", "", "")
+		}
+		f.triggers = append(f.triggers, &startedTrigger{options: o, input: args[0].(managed.TriggerRunInput), outcome: f.trigger})
+		return nil, nil
+	}
 	if workflow != managed.RetryRunType || o.TaskQueue == "" {
 		return nil, serviceerror.NewInvalidArgument("this does not start a retry")
 	}
@@ -208,12 +237,16 @@ func (f *fakeTemporal) DescribeWorkflowExecution(_ context.Context, id, _ string
 	if _, known := f.status[id]; known {
 		return &workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: &workflowpb.WorkflowExecutionInfo{Status: f.execution}}, nil
 	}
-	last := f.lastRetry()
-	if last == nil || last.options.ID != id {
+	var started client.StartWorkflowOptions
+	if last, trigger := f.lastRetry(), f.triggerOf(id); trigger != nil {
+		started = trigger.options
+	} else if last != nil && last.options.ID == id {
+		started = last.options
+	} else {
 		return nil, serviceerror.NewNotFound("workflow not found for ID: " + id)
 	}
 	memo := &commonpb.Memo{Fields: map[string]*commonpb.Payload{}}
-	for name, value := range last.options.Memo {
+	for name, value := range started.Memo {
 		payload, err := converter.GetDefaultDataConverter().ToPayload(value)
 		if err != nil {
 			return nil, err
@@ -247,10 +280,16 @@ func (f *fakeTemporal) listReconcile(query string) (*workflowservice.ListWorkflo
 	return &page, f.err
 }
 
-// GetWorkflow returns the latest retry, or the Reconcile that listReconcile listed.
+// GetWorkflow returns a trigger, the latest retry, or the Reconcile that listReconcile listed.
 func (f *fakeTemporal) GetWorkflow(_ context.Context, id, runID string) client.WorkflowRun {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if t := f.triggerOf(id); t != nil {
+		if t.outcome == nil {
+			return completed{err: context.DeadlineExceeded}
+		}
+		return completed{result: *t.outcome, err: f.err}
+	}
 	if !strings.HasPrefix(id, "retry/") {
 		return completed{result: f.reports[spacelift.Account(runID)], err: f.err}
 	}

@@ -173,7 +173,7 @@ func startOrSignal(ctx workflow.Context, in managed.ManageRunInput, news managed
 		err = signalRun(ctx, in.Run, news).Get(ctx, nil)
 	}
 	if err != nil {
-		workflow.GetLogger(ctx).Info("the run does not know that it is part of a chain", "run", in.Run.String(), "error", err)
+		workflow.GetLogger(ctx).Info("the run does not know its chains and the people behind it", "run", in.Run.String(), "error", err)
 	}
 }
 

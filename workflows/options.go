@@ -7,6 +7,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -155,6 +156,21 @@ const heartbeat = 10 * time.Second
 // withRetrying is for calls of a retry. Gantry gives up after a day: nobody waits
 // for yesterday's run.
 func withRetrying(ctx workflow.Context) workflow.Context { return forADay(ctx, time.Minute) }
+
+// withTrigger is for calls that trigger a run for a person. An attempt whose answer was
+// lost leaves time for the one that looks for its run.
+func withTrigger(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout:    30 * time.Second,
+		ScheduleToCloseTimeout: managed.TriggerPatience,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    time.Second,
+			BackoffCoefficient: 2,
+			MaximumInterval:    15 * time.Second,
+			MaximumAttempts:    100,
+		},
+	})
+}
 
 // forADay is for calls that are tried for a day, with a limit for each attempt.
 func forADay(ctx workflow.Context, each time.Duration) workflow.Context {

@@ -20,5 +20,6 @@ func Register(r Registry) {
 	r.RegisterWorkflowWithOptions(Reconcile, workflow.RegisterOptions{Name: reconcile.Type})
 	r.RegisterWorkflowWithOptions(Freezes, workflow.RegisterOptions{Name: freeze.Type})
 	r.RegisterWorkflowWithOptions(RetryRun, workflow.RegisterOptions{Name: managed.RetryRunType})
+	r.RegisterWorkflowWithOptions(TriggerRun, workflow.RegisterOptions{Name: managed.TriggerRunType})
 	r.RegisterWorkflowWithOptions(Chain, workflow.RegisterOptions{Name: chain.Type})
 }

@@ -74,7 +74,8 @@ type RunStatus struct {
 	// without one.
 	Stop *Stop `json:"stop,omitempty"`
 
-	// Behind are the people behind the run whose place this one takes.
+	// Behind are the people who asked Gantry for the run, or who are behind the run whose
+	// place it takes.
 	Behind []string `json:"behind,omitempty"`
 
 	// Chains are the chains of the run: one that it began, or those that released it. Followers are the managed stacks that follow the run's, and

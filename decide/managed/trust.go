@@ -474,7 +474,7 @@ func (r *Record) missingUntil() time.Time {
 // vouched reports whether somebody other than a notification named the run: Gantry
 // itself made it, or people decided about it.
 func (r *Record) vouched() bool {
-	return r.RetryOf != nil || len(r.Chains)+len(r.Decisions) > 0
+	return r.RetryOf != nil || len(r.Chains)+len(r.Behind)+len(r.Decisions) > 0
 }
 
 // Lost records that Reconcile gives the run up. It has waited for hours where the API

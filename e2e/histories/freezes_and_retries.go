@@ -35,13 +35,14 @@ var freezesAndRetries = []story{
 	}},
 	{name: "retry-of-a-failed-run", labels: manual, plan: changes, tick: 1, script: func(ctx context.Context, t *player) error {
 		return steps(
-			func() error {
-				return t.sim.ChangePlan(stack, t.ref.Run, func(p *simulator.Plan) {
-					p.FailIn, p.FailNote = spacelift.RunStatePlanning, "no available workers"
-				})
-			},
-			func() error { return t.oneByOne(ctx, spacelift.RunStateFailed) },
+			func() error { return t.fails(ctx) },
 			func() error { return t.retry(ctx) },
+		)
+	}},
+	{name: "triggered-by-a-person", labels: manual, plan: changes, tick: 1, script: func(ctx context.Context, t *player) error {
+		return steps(
+			func() error { return t.fails(ctx) },
+			func() error { return t.trigger(ctx) },
 		)
 	}},
 }
@@ -129,6 +130,17 @@ func (t *player) frozen(ctx context.Context, ids ...string) error {
 	}
 }
 
+// fails lets the run fail.
+func (t *player) fails(ctx context.Context) error {
+	err := t.sim.ChangePlan(stack, t.ref.Run, func(p *simulator.Plan) {
+		p.FailIn, p.FailNote = spacelift.RunStatePlanning, "no available workers"
+	})
+	if err != nil {
+		return err
+	}
+	return t.oneByOne(ctx, spacelift.RunStateFailed)
+}
+
 // retry retries the run, as a person would.
 func (t *player) retry(ctx context.Context) error {
 	id := managed.RetryRunID(t.ref)
@@ -143,6 +155,25 @@ func (t *player) retry(ctx context.Context) error {
 	}
 	if out.New.Run == "" || out.New == t.ref {
 		return fmt.Errorf("the retry made %s: %s", out.New, out.Reason)
+	}
+	t.ticks = append(t.ticks, id)
+	return nil
+}
+
+// trigger triggers another run of the stack, as a person would.
+func (t *player) trigger(ctx context.Context) error {
+	id := managed.TriggerRunID(account, "01KDX4A7B3C5D7E9F1G3H5J7K9")
+	run, err := t.temporal.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: t.queue}, managed.TriggerRunType,
+		managed.TriggerRunInput{Account: account, Stack: stack, Type: spacelift.RunTypeTracked, By: "jane"})
+	if err != nil {
+		return fmt.Errorf("start the trigger: %w", err)
+	}
+	var out managed.TriggerRunOutcome
+	if err := run.Get(ctx, &out); err != nil {
+		return fmt.Errorf("trigger: %w", err)
+	}
+	if out.Run.Run == "" || out.Run == t.ref {
+		return fmt.Errorf("the trigger made %s: %s", out.Run, out.Reason)
 	}
 	t.ticks = append(t.ticks, id)
 	return nil

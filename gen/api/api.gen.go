@@ -178,6 +178,24 @@ func (e ReadinessStatus) Valid() bool {
 	}
 }
 
+// Defines values for TriggerRequestType.
+const (
+	TriggerRequestTypePROPOSED TriggerRequestType = "PROPOSED"
+	TriggerRequestTypeTRACKED  TriggerRequestType = "TRACKED"
+)
+
+// Valid indicates whether the value is a known member of the TriggerRequestType enum.
+func (e TriggerRequestType) Valid() bool {
+	switch e {
+	case TriggerRequestTypePROPOSED:
+		return true
+	case TriggerRequestTypeTRACKED:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Verdict.
 const (
 	VerdictApprove Verdict = "approve"
@@ -1736,6 +1754,39 @@ type TokenList struct {
 	Tokens []Token `json:"tokens"`
 }
 
+// Trigger A run that was triggered.
+type Trigger struct {
+	// Account Account name.
+	Account string `json:"account"`
+
+	// Run Id of the new run; missing while Spacelift has not answered.
+	Run *string `json:"run,omitempty"`
+
+	// Stack Stack id.
+	Stack string `json:"stack"`
+
+	// Type Type of a run as Spacelift spells it. Gantry passes unknown types through.
+	Type RunType `json:"type"`
+
+	// URL Address of the new run in Spacelift; missing while there is none.
+	URL *string `json:"url,omitempty"`
+}
+
+// TriggerRequest A run to trigger.
+type TriggerRequest struct {
+	// Commit The commit to run, 40 lower-case digits; by default the one that the stack tracks, or else the head of its branch.
+	Commit *string `json:"commit,omitempty"`
+
+	// Note Why, for the audit log.
+	Note *string `json:"note,omitempty"`
+
+	// Type `TRACKED` plans and applies, `PROPOSED` only plans.
+	Type *TriggerRequestType `json:"type,omitempty"`
+}
+
+// TriggerRequestType `TRACKED` plans and applies, `PROPOSED` only plans.
+type TriggerRequestType string
+
 // Unblock People who can unblock a run.
 type Unblock struct {
 	// How Their options.
@@ -1877,6 +1928,15 @@ type DeclareFreezeParams struct {
 
 // LiftFreezeParams defines parameters for LiftFreeze.
 type LiftFreezeParams struct {
+	// IdempotencyKey A unique name for this request, such as a UUID, to repeat when you send it again
+	// (draft-ietf-httpapi-idempotency-key-header). The request then counts once, however often it arrives, and each
+	// repeat gets the first answer. A key belongs to the token's bearer and to the subject of the request. Gantry
+	// refuses a key that was used for another request. Without a key, each request counts separately.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// TriggerRunParams defines parameters for TriggerRun.
+type TriggerRunParams struct {
 	// IdempotencyKey A unique name for this request, such as a UUID, to repeat when you send it again
 	// (draft-ietf-httpapi-idempotency-key-header). The request then counts once, however often it arrives, and each
 	// repeat gets the first answer. A key belongs to the token's bearer and to the subject of the request. Gantry
@@ -2045,6 +2105,9 @@ type StopChainJSONRequestBody = ActionRequest
 
 // DeclareFreezeJSONRequestBody defines body for DeclareFreeze for application/json ContentType.
 type DeclareFreezeJSONRequestBody = FreezeRequest
+
+// TriggerRunJSONRequestBody defines body for TriggerRun for application/json ContentType.
+type TriggerRunJSONRequestBody = TriggerRequest
 
 // DecideRunJSONRequestBody defines body for DecideRun for application/json ContentType.
 type DecideRunJSONRequestBody = DecisionRequest

@@ -232,6 +232,32 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/policy (the `GetStackPolicy` operationId).
 	GetStackPolicy(ctx context.Context, account AccountPath, stack StackPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// TriggerRunWithBody Trigger a run
+	//
+	// Gantry asks Spacelift for a run of a managed stack, as its own API key, and has the run managed. The caller is then
+	// one of the people behind the run, who may not approve it. A frozen stack plans, and its plan waits.
+	//
+	// Gantry refuses stacks that are not managed, disabled, being deleted or locked by somebody else. While Spacelift
+	// doesn't answer, Gantry tries for two minutes, and never triggers two runs for one request.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/accounts/{account}/stacks/{stack}/runs (the `TriggerRun` operationId).
+	TriggerRunWithBody(ctx context.Context, account AccountPath, stack StackPath, params *TriggerRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TriggerRun Trigger a run
+	//
+	// Gantry asks Spacelift for a run of a managed stack, as its own API key, and has the run managed. The caller is then
+	// one of the people behind the run, who may not approve it. A frozen stack plans, and its plan waits.
+	//
+	// Gantry refuses stacks that are not managed, disabled, being deleted or locked by somebody else. While Spacelift
+	// doesn't answer, Gantry tries for two minutes, and never triggers two runs for one request.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/accounts/{account}/stacks/{stack}/runs (the `TriggerRun` operationId).
+	TriggerRun(ctx context.Context, account AccountPath, stack StackPath, params *TriggerRunParams, body TriggerRunJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetRun Show one run
 	//
 	// The run's state, what it waits for and why, its policy with the origin of each value, and its timeline.
@@ -756,6 +782,52 @@ func (c *Client) ListStacks(ctx context.Context, account AccountPath, reqEditors
 // Corresponds with GET /v1/accounts/{account}/stacks/{stack}/policy (the `GetStackPolicy` operationId).
 func (c *Client) GetStackPolicy(ctx context.Context, account AccountPath, stack StackPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetStackPolicyRequest(c.Server, account, stack)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TriggerRunWithBody Trigger a run
+//
+// Gantry asks Spacelift for a run of a managed stack, as its own API key, and has the run managed. The caller is then
+// one of the people behind the run, who may not approve it. A frozen stack plans, and its plan waits.
+//
+// Gantry refuses stacks that are not managed, disabled, being deleted or locked by somebody else. While Spacelift
+// doesn't answer, Gantry tries for two minutes, and never triggers two runs for one request.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/accounts/{account}/stacks/{stack}/runs (the `TriggerRun` operationId).
+func (c *Client) TriggerRunWithBody(ctx context.Context, account AccountPath, stack StackPath, params *TriggerRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTriggerRunRequestWithBody(c.Server, account, stack, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TriggerRun Trigger a run
+//
+// Gantry asks Spacelift for a run of a managed stack, as its own API key, and has the run managed. The caller is then
+// one of the people behind the run, who may not approve it. A frozen stack plans, and its plan waits.
+//
+// Gantry refuses stacks that are not managed, disabled, being deleted or locked by somebody else. While Spacelift
+// doesn't answer, Gantry tries for two minutes, and never triggers two runs for one request.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/accounts/{account}/stacks/{stack}/runs (the `TriggerRun` operationId).
+func (c *Client) TriggerRun(ctx context.Context, account AccountPath, stack StackPath, params *TriggerRunParams, body TriggerRunJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTriggerRunRequest(c.Server, account, stack, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1814,6 +1886,75 @@ func NewGetStackPolicyRequest(server string, account AccountPath, stack StackPat
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewTriggerRunRequest calls the generic TriggerRun builder with application/json body
+func NewTriggerRunRequest(server string, account AccountPath, stack StackPath, params *TriggerRunParams, body TriggerRunJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewTriggerRunRequestWithBody(server, account, stack, params, "application/json", bodyReader)
+}
+
+// NewTriggerRunRequestWithBody constructs an http.Request for the TriggerRun method, with any body, and a specified content type
+func NewTriggerRunRequestWithBody(server string, account AccountPath, stack StackPath, params *TriggerRunParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "account", account, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "stack", stack, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/accounts/%s/stacks/%s/runs", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -3227,6 +3368,32 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/policy (the `GetStackPolicy` operationId).
 	GetStackPolicyWithResponse(ctx context.Context, account AccountPath, stack StackPath, reqEditors ...RequestEditorFn) (*GetStackPolicyResponse, error)
 
+	// TriggerRunWithBodyWithResponse Trigger a run
+	//
+	// Gantry asks Spacelift for a run of a managed stack, as its own API key, and has the run managed. The caller is then
+	// one of the people behind the run, who may not approve it. A frozen stack plans, and its plan waits.
+	//
+	// Gantry refuses stacks that are not managed, disabled, being deleted or locked by somebody else. While Spacelift
+	// doesn't answer, Gantry tries for two minutes, and never triggers two runs for one request.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/accounts/{account}/stacks/{stack}/runs (the `TriggerRun` operationId).
+	TriggerRunWithBodyWithResponse(ctx context.Context, account AccountPath, stack StackPath, params *TriggerRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TriggerRunResponse, error)
+
+	// TriggerRunWithResponse Trigger a run
+	//
+	// Gantry asks Spacelift for a run of a managed stack, as its own API key, and has the run managed. The caller is then
+	// one of the people behind the run, who may not approve it. A frozen stack plans, and its plan waits.
+	//
+	// Gantry refuses stacks that are not managed, disabled, being deleted or locked by somebody else. While Spacelift
+	// doesn't answer, Gantry tries for two minutes, and never triggers two runs for one request.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/accounts/{account}/stacks/{stack}/runs (the `TriggerRun` operationId).
+	TriggerRunWithResponse(ctx context.Context, account AccountPath, stack StackPath, params *TriggerRunParams, body TriggerRunJSONRequestBody, reqEditors ...RequestEditorFn) (*TriggerRunResponse, error)
+
 	// GetRunWithResponse Show one run
 	//
 	// The run's state, what it waits for and why, its policy with the origin of each value, and its timeline.
@@ -4594,6 +4761,131 @@ func (r GetStackPolicyResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetStackPolicyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// TriggerRunResponse201Headers the declared response headers of an HTTP 201 response for TriggerRun
+type TriggerRunResponse201Headers struct {
+	Location *string
+}
+
+// TriggerRunResponse503Headers the declared response headers of an HTTP 503 response for TriggerRun
+type TriggerRunResponse503Headers struct {
+	RetryAfter *int
+}
+
+type TriggerRunResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Trigger
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Trigger
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthenticated
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *TriggerRunResponse201Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *TriggerRunResponse503Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r TriggerRunResponse) GetJSON201() *Trigger {
+	return r.JSON201
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r TriggerRunResponse) GetJSON202() *Trigger {
+	return r.JSON202
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r TriggerRunResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r TriggerRunResponse) GetApplicationProblemJSON401() *Unauthenticated {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r TriggerRunResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r TriggerRunResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r TriggerRunResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r TriggerRunResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r TriggerRunResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r TriggerRunResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r TriggerRunResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r TriggerRunResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r TriggerRunResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r TriggerRunResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r TriggerRunResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -6387,6 +6679,44 @@ func (c *ClientWithResponses) GetStackPolicyWithResponse(ctx context.Context, ac
 	return ParseGetStackPolicyResponse(rsp)
 }
 
+// TriggerRunWithBodyWithResponse Trigger a run
+//
+// Gantry asks Spacelift for a run of a managed stack, as its own API key, and has the run managed. The caller is then
+// one of the people behind the run, who may not approve it. A frozen stack plans, and its plan waits.
+//
+// Gantry refuses stacks that are not managed, disabled, being deleted or locked by somebody else. While Spacelift
+// doesn't answer, Gantry tries for two minutes, and never triggers two runs for one request.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/accounts/{account}/stacks/{stack}/runs (the `TriggerRun` operationId).
+func (c *ClientWithResponses) TriggerRunWithBodyWithResponse(ctx context.Context, account AccountPath, stack StackPath, params *TriggerRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TriggerRunResponse, error) {
+	rsp, err := c.TriggerRunWithBody(ctx, account, stack, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTriggerRunResponse(rsp)
+}
+
+// TriggerRunWithResponse Trigger a run
+//
+// Gantry asks Spacelift for a run of a managed stack, as its own API key, and has the run managed. The caller is then
+// one of the people behind the run, who may not approve it. A frozen stack plans, and its plan waits.
+//
+// Gantry refuses stacks that are not managed, disabled, being deleted or locked by somebody else. While Spacelift
+// doesn't answer, Gantry tries for two minutes, and never triggers two runs for one request.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/accounts/{account}/stacks/{stack}/runs (the `TriggerRun` operationId).
+func (c *ClientWithResponses) TriggerRunWithResponse(ctx context.Context, account AccountPath, stack StackPath, params *TriggerRunParams, body TriggerRunJSONRequestBody, reqEditors ...RequestEditorFn) (*TriggerRunResponse, error) {
+	rsp, err := c.TriggerRun(ctx, account, stack, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTriggerRunResponse(rsp)
+}
+
 // GetRunWithResponse Show one run
 //
 // The run's state, what it waits for and why, its policy with the origin of each value, and its timeline.
@@ -7740,6 +8070,125 @@ func ParseGetStackPolicyResponse(rsp *http.Response) (*GetStackPolicyResponse, e
 	switch {
 	case rsp.StatusCode == 503:
 		var headers GetStackPolicyResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseTriggerRunResponse parses an HTTP response from a TriggerRunWithResponse call
+func ParseTriggerRunResponse(rsp *http.Response) (*TriggerRunResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &TriggerRunResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Trigger
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Trigger
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthenticated
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers TriggerRunResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		response.Headers201 = &headers
+	case rsp.StatusCode == 503:
+		var headers TriggerRunResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {

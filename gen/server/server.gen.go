@@ -58,6 +58,9 @@ type ServerInterface interface {
 	// GetStackPolicy Show the policy of a stack
 	// (GET /v1/accounts/{account}/stacks/{stack}/policy)
 	GetStackPolicy(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath)
+	// TriggerRun Trigger a run
+	// (POST /v1/accounts/{account}/stacks/{stack}/runs)
+	TriggerRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, params TriggerRunParams)
 	// GetRun Show one run
 	// (GET /v1/accounts/{account}/stacks/{stack}/runs/{run})
 	GetRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, run RunPath)
@@ -190,6 +193,12 @@ func (_ Unimplemented) ListStacks(w http.ResponseWriter, r *http.Request, accoun
 // GetStackPolicy Show the policy of a stack
 // (GET /v1/accounts/{account}/stacks/{stack}/policy)
 func (_ Unimplemented) GetStackPolicy(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// TriggerRun Trigger a run
+// (POST /v1/accounts/{account}/stacks/{stack}/runs)
+func (_ Unimplemented) TriggerRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, params TriggerRunParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -781,6 +790,65 @@ func (siw *ServerInterfaceWrapper) GetStackPolicy(w http.ResponseWriter, r *http
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetStackPolicy(w, r, account, stack)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// TriggerRun operation middleware
+func (siw *ServerInterfaceWrapper) TriggerRun(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "stack" -------------
+	var stack StackPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "stack", chi.URLParam(r, "stack"), &stack, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "stack", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params TriggerRunParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.TriggerRun(w, r, account, stack, params)
 	}))
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -2001,6 +2069,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/policy", wrapper.GetStackPolicy)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/runs", wrapper.TriggerRun)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/runs/{run}", wrapper.GetRun)
@@ -3589,6 +3660,203 @@ type GetStackPolicydefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetStackPolicydefaultApplicationProblemPlusJSONResponse) VisitGetStackPolicyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TriggerRunRequestObject struct {
+	Account AccountPath `json:"account"`
+	Stack   StackPath   `json:"stack"`
+	Params  TriggerRunParams
+	Body    *TriggerRunJSONRequestBody
+}
+
+type TriggerRunResponseObject interface {
+	VisitTriggerRunResponse(w http.ResponseWriter) error
+}
+
+type TriggerRun201ResponseHeaders struct {
+	Location *string
+}
+
+type TriggerRun201JSONResponse struct {
+	Body    Trigger
+	Headers TriggerRun201ResponseHeaders
+}
+
+func (response TriggerRun201JSONResponse) VisitTriggerRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.Location != nil {
+		w.Header().Set("Location", fmt.Sprint(*response.Headers.Location))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TriggerRun202JSONResponse Trigger
+
+func (response TriggerRun202JSONResponse) VisitTriggerRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TriggerRun400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response TriggerRun400ApplicationProblemPlusJSONResponse) VisitTriggerRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TriggerRun401ApplicationProblemPlusJSONResponse struct {
+	UnauthenticatedApplicationProblemPlusJSONResponse
+}
+
+func (response TriggerRun401ApplicationProblemPlusJSONResponse) VisitTriggerRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TriggerRun403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response TriggerRun403ApplicationProblemPlusJSONResponse) VisitTriggerRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TriggerRun404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response TriggerRun404ApplicationProblemPlusJSONResponse) VisitTriggerRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TriggerRun409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response TriggerRun409ApplicationProblemPlusJSONResponse) VisitTriggerRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TriggerRun415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response TriggerRun415ApplicationProblemPlusJSONResponse) VisitTriggerRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TriggerRun422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response TriggerRun422ApplicationProblemPlusJSONResponse) VisitTriggerRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TriggerRun503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response TriggerRun503ApplicationProblemPlusJSONResponse) VisitTriggerRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TriggerRundefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response TriggerRundefaultApplicationProblemPlusJSONResponse) VisitTriggerRunResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5826,6 +6094,9 @@ type StrictServerInterface interface {
 	// GetStackPolicy Show the policy of a stack
 	// (GET /v1/accounts/{account}/stacks/{stack}/policy)
 	GetStackPolicy(ctx context.Context, request GetStackPolicyRequestObject) (GetStackPolicyResponseObject, error)
+	// TriggerRun Trigger a run
+	// (POST /v1/accounts/{account}/stacks/{stack}/runs)
+	TriggerRun(ctx context.Context, request TriggerRunRequestObject) (TriggerRunResponseObject, error)
 	// GetRun Show one run
 	// (GET /v1/accounts/{account}/stacks/{stack}/runs/{run})
 	GetRun(ctx context.Context, request GetRunRequestObject) (GetRunResponseObject, error)
@@ -6275,6 +6546,44 @@ func (sh *strictHandler) GetStackPolicy(w http.ResponseWriter, r *http.Request, 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetStackPolicyResponseObject); ok {
 		if err := validResponse.VisitGetStackPolicyResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// TriggerRun operation middleware
+func (sh *strictHandler) TriggerRun(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath, params TriggerRunParams) {
+	var request TriggerRunRequestObject
+
+	request.Account = account
+	request.Stack = stack
+	request.Params = params
+
+	var body TriggerRunJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.TriggerRun(ctx, request.(TriggerRunRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TriggerRun")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(TriggerRunResponseObject); ok {
+		if err := validResponse.VisitTriggerRunResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
