@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
@@ -33,16 +34,19 @@ func (t *TemporalTarget) Signal(ctx context.Context, run spacelift.RunRef, event
 	hash := maphash.Comparable(seed, run)
 	started := &t.started[hash%uint64(len(t.started))]
 	var attributes []temporal.SearchAttributeUpdate
+	var memo map[string]any
 	if started.Load() != hash { // an execution that exists takes none, and they cost more than the event
-		for _, a := range managed.StartAttributes(run, events) {
+		for _, a := range managed.StartAttributes(run, events, time.Now()) {
 			attributes = append(attributes, temporal.NewSearchAttributeKeyKeyword(a.Name).ValueSet(a.Value))
 		}
+		memo = managed.StartMemo(run, events, nil)
 	}
 	_, err := t.Client.SignalWithStartWorkflow(ctx, id, managed.RunEventsSignal, managed.RunEvents{Events: events},
 		client.StartWorkflowOptions{
 			TaskQueue:             t.TaskQueue,
 			WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 			TypedSearchAttributes: temporal.NewSearchAttributes(attributes...), // one event less in the history than if it set them
+			Memo:                  memo,
 		},
 		managed.ManageRunType, managed.ManageRunInput{Run: run})
 	if err != nil {

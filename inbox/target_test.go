@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -28,6 +29,7 @@ type signalWithStart struct {
 	Queue      string
 	Reuse      enumspb.WorkflowIdReusePolicy
 	Attributes map[string]any
+	Memo       map[string]any
 	Workflow   any
 	Input      []any
 }
@@ -37,7 +39,7 @@ func (c *fakeClient) SignalWithStartWorkflow(_ context.Context, id, signal strin
 	for key, value := range o.TypedSearchAttributes.GetUntypedValues() {
 		attributes[key.GetName()] = value
 	}
-	c.asked = signalWithStart{id, signal, arg, o.TaskQueue, o.WorkflowIDReusePolicy, attributes, workflow, input}
+	c.asked = signalWithStart{id, signal, arg, o.TaskQueue, o.WorkflowIDReusePolicy, attributes, o.Memo, workflow, input}
 	return nil, c.answer
 }
 
@@ -57,15 +59,20 @@ func TestTemporalTargetSignalsOneExecutionPerRun(t *testing.T) {
 			"GantryAccount": "acme", "GantryStack": "network", "GantryRunState": "READY", "GantryRunType": "TRACKED", "GantryPhase": "queued",
 			"GantryFingerprint": policy.Facts{Labels: events[1].Labels}.Fingerprint(),
 		},
+		Memo:     map[string]any{"gantryRun": managed.Listed{Labels: events[1].Labels}},
 		Workflow: "ManageRun", Input: []any{managed.ManageRunInput{Run: run}},
 	}
+	if changed, _ := c.asked.Attributes["GantryChanged"].(string); time.Since(managed.ParseListedTime(changed)) > time.Minute {
+		t.Errorf("lists changed at %q", changed)
+	}
+	delete(c.asked.Attributes, "GantryChanged")
 	if diff := cmp.Diff(want, c.asked); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)
 	}
 	if err := target.Signal(t.Context(), run, events); err != nil {
 		t.Fatal(err)
 	}
-	want.Attributes = map[string]any{} // the execution has its own by now
+	want.Attributes, want.Memo = map[string]any{}, nil // the execution has its own by now
 	if diff := cmp.Diff(want, c.asked); diff != "" {
 		t.Errorf("asked next (-want +got):\n%s", diff)
 	}

@@ -17,12 +17,20 @@ import (
 
 // ListChains lists the executions of chains.
 func (h *handlers) ListChains(ctx context.Context, req genserver.ListChainsRequestObject) (genserver.ListChainsResponseObject, error) {
-	p := req.Params
-	filters := []filter{
-		{"stack", managed.AttrStack, deref(p.Stack)},
-		{"phase", managed.AttrPhase, string(deref(p.Phase))},
+	p, account := req.Params, callOf(ctx).account.Name
+	may, err := h.scope(ctx, authority.RoleViewer, account)
+	if err != nil {
+		return nil, err
 	}
-	chains, next, err := listExecutions(ctx, h, search{chain.Type, []spacelift.Account{callOf(ctx).account.Name}, filters, p.PageSize, p.PageToken}, toAPIChainSummary)
+	filters := []filter{
+		{parameter: "stack", attribute: managed.AttrStack, value: deref(p.Stack)},
+		{parameter: "phase", attribute: managed.AttrPhase, value: string(deref(p.Phase))},
+	}
+	s := search{chain.Type, []spacelift.Account{account}, filters, p.PageSize, p.PageToken}
+	chains, next, err := listExecutions(ctx, h, s, func(e *workflowpb.WorkflowExecutionInfo) (api.ChainSummary, bool, error) {
+		c, err := toAPIChainSummary(e)
+		return c, may(account, spacelift.StackID(c.Stack)), err
+	})
 	return genserver.ListChains200JSONResponse{Chains: chains, NextPageToken: next}, err
 }
 
@@ -142,15 +150,14 @@ func toAPIChainPhase(p chain.Phase) api.ChainPhase {
 }
 
 // toAPIChainSummary reads a chain from its execution's id and search attributes.
-func toAPIChainSummary(e *workflowpb.WorkflowExecutionInfo) (c api.ChainSummary, account, stack string, err error) {
+func toAPIChainSummary(e *workflowpb.WorkflowExecutionInfo) (c api.ChainSummary, err error) {
 	root, err := managed.ParseChainID(e.GetExecution().GetWorkflowId())
 	if err != nil {
-		return c, "", "", err
+		return c, err
 	}
 	attrs := e.GetSearchAttributes()
-	stack = keyword(attrs, managed.AttrStack)
 	return api.ChainSummary{
-		Account: string(root.Account), Stack: stack, Run: string(root.Run), Phase: toAPIChainPhase(chain.Phase(keyword(attrs, managed.AttrPhase))),
+		Account: string(root.Account), Stack: keyword(attrs, managed.AttrStack), Run: string(root.Run), Phase: toAPIChainPhase(chain.Phase(keyword(attrs, managed.AttrPhase))),
 		StartedAt: e.GetStartTime().AsTime(), EndedAt: endedAt(e), Execution: toAPIExecution(e),
-	}, string(root.Account), stack, nil
+	}, nil
 }

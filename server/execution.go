@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,6 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
-	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/spacelift"
@@ -183,26 +183,37 @@ type search struct {
 	pageToken    *string
 }
 
-// filter selects the executions with one value of a search attribute; empty selects all.
-type filter struct{ parameter, attribute, value string }
+// filter selects the executions with a value of a search attribute, or one of several;
+// without any it selects all.
+type filter struct {
+	parameter string // of the request; empty if the values are not the caller's
+	attribute string
+	operator  string // empty for "="
+	value     string
+	values    []string // for IN
+}
+
+// String returns the filter as a list filter has it (https://docs.temporal.io/list-filter).
+func (f filter) String() string {
+	if len(f.values) > 0 {
+		return fmt.Sprintf("%s IN ('%s')", f.attribute, strings.Join(f.values, "', '"))
+	}
+	return fmt.Sprintf("%s %s '%s'", f.attribute, cmp.Or(f.operator, "="), f.value)
+}
 
 // maxListReads bounds the pages of Temporal's that are read for one answer, if most of
 // what they list is out of the caller's scope. The page may then have fewer entries than
 // it could.
 const maxListReads = 10
 
-// listExecutions returns a page of the executions that a search selects and whose stack
-// the caller may see, newest first. Of those with one id it keeps the newest: the others
-// continued as new, or ended too early and were started again.
+// listExecutions returns a page of the executions that a search selects and convert shows,
+// newest first. Of those with one id it keeps the newest: the others continued as new, or
+// ended too early and were started again.
 func listExecutions[T any](
-	ctx context.Context, h *handlers, s search, convert func(*workflowpb.WorkflowExecutionInfo) (item T, account, stack string, err error),
+	ctx context.Context, h *handlers, s search, convert func(*workflowpb.WorkflowExecutionInfo) (item T, shown bool, err error),
 ) (page []T, nextPageToken *string, err error) {
 	if len(s.accounts) == 0 {
 		return []T{}, nil, nil
-	}
-	may, err := h.scope(ctx, authority.RoleViewer, s.accounts...)
-	if err != nil {
-		return nil, nil, err
 	}
 	query, err := s.query()
 	if err != nil {
@@ -226,13 +237,13 @@ func listExecutions[T any](
 		}
 		hidden := false
 		for _, e := range found.GetExecutions() {
-			item, account, stack, err := convert(e)
+			item, shown, err := convert(e)
 			if err != nil {
 				return nil, nil, err
 			}
 			id := e.GetExecution().GetWorkflowId()
 			switch {
-			case !may(spacelift.Account(account), spacelift.StackID(stack)):
+			case !shown:
 				hidden = true
 			case !listed[id]:
 				page = append(page, item)
@@ -240,10 +251,57 @@ func listExecutions[T any](
 			listed[id] = true
 		}
 		if token = string(found.GetNextPageToken()); !hidden || token == "" || len(page) == pageSize(s.pageSize) {
-			break // everything was in scope, or there is no more, or no more is needed
+			break // everything was shown, or there is no more, or no more is needed
 		}
 	}
 	return page, listing.token(token), nil
+}
+
+// maxTemporalPage is the largest page that a Temporal server returns by default.
+const maxTemporalPage = 1000
+
+// allExecutions returns all executions that a search selects and convert shows, each id
+// once. It refuses a search that selects more than a number of executions.
+func allExecutions[T any](
+	ctx context.Context, h *handlers, s search, most int, convert func(*workflowpb.WorkflowExecutionInfo) (item T, shown bool, err error),
+) ([]T, error) {
+	all, listed := []T{}, map[string]bool{}
+	if len(s.accounts) == 0 {
+		return all, nil
+	}
+	query, err := s.query()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
+	defer cancel()
+	var token []byte
+	for read := 0; ; {
+		found, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{PageSize: maxTemporalPage, NextPageToken: token, Query: query})
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range found.GetExecutions() {
+			item, shown, err := convert(e)
+			if err != nil {
+				return nil, err
+			}
+			if id := e.GetExecution().GetWorkflowId(); !listed[id] {
+				listed[id] = true
+				if shown {
+					all = append(all, item)
+				}
+			}
+		}
+		read += len(found.GetExecutions())
+		token = found.GetNextPageToken()
+		switch {
+		case len(token) == 0:
+			return all, nil
+		case read >= most:
+			return nil, &refusal{badRequest(fmt.Sprintf("more than %d executions fit, which is more than one request orders; narrow them, such as by ended=false, waiting, account, stack or since", most))}
+		}
+	}
 }
 
 // query returns the search as a list filter (https://docs.temporal.io/list-filter).
@@ -252,16 +310,16 @@ func listExecutions[T any](
 func (s search) query() (string, error) {
 	query := []string{
 		fmt.Sprintf("WorkflowType = '%s'", s.workflowType), "ExecutionStatus != 'ContinuedAsNew'",
-		fmt.Sprintf("%s IN ('%s')", managed.AttrAccount, strings.Join(words(s.accounts), "', '")),
+		filter{attribute: managed.AttrAccount, values: words(s.accounts)}.String(),
 	}
 	for _, f := range s.filters {
-		if f.value == "" {
+		if f.value == "" && len(f.values) == 0 {
 			continue
 		}
 		if strings.ContainsAny(f.value, `'"\`) || strings.ContainsFunc(f.value, func(r rune) bool { return r < ' ' }) {
 			return "", &refusal{badPlaces(parameterError(f.parameter, "has a quote, a backslash or a control character; no "+f.parameter+" has one"))}
 		}
-		query = append(query, fmt.Sprintf("%s = '%s'", f.attribute, f.value))
+		query = append(query, f.String())
 	}
 	return strings.Join(query, " AND "), nil
 }

@@ -19,7 +19,7 @@ func (h *handlers) DecideRun(ctx context.Context, req genserver.DecideRunRequest
 	status, err := h.run(c.run).update(ctx, c.change, managed.DecideUpdate, decision)
 	noteTo(ctx).plan = planOf(status)
 	h.door.metrics.decided(decision.Verdict, err)
-	return genserver.DecideRun200JSONResponse(toAPIRun(status)), err
+	return genserver.DecideRun200JSONResponse(h.toAPIRun(ctx, status)), err
 }
 
 // planOf identifies the plan of a run for the audit log.
@@ -35,7 +35,7 @@ func (h *handlers) StopRun(ctx context.Context, req genserver.StopRunRequestObje
 	c := callOf(ctx)
 	stop := managed.StopRequest{By: c.by, Note: noteOf(req.Body), Key: c.key}
 	status, err := h.run(c.run).update(ctx, c.change, managed.StopUpdate, stop)
-	return genserver.StopRun200JSONResponse(toAPIRun(status)), err
+	return genserver.StopRun200JSONResponse(h.toAPIRun(ctx, status)), err
 }
 
 func fromAPIDecisionRequest(r api.DecisionRequest) managed.Decision {

@@ -75,7 +75,7 @@ func (h *handlers) StreamRun(ctx context.Context, req genserver.StreamRunRequest
 	if err != nil {
 		return nil, err
 	}
-	run, err := json.Marshal(toAPIRun(status))
+	run, err := json.Marshal(h.toAPIRun(ctx, status))
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ func (s *runStream) follow() error {
 
 // send sends a status that differs from the last one, or a heartbeat after a silence.
 func (s *runStream) send(status managed.RunStatus) (changed bool, err error) {
-	run, err := json.Marshal(toAPIRun(status))
+	run, err := json.Marshal(s.h.toAPIRun(s.ctx, status))
 	if err != nil {
 		return false, err
 	}

@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	workflowpb "go.temporal.io/api/workflow/v1"
-
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
@@ -18,26 +16,19 @@ import (
 // GetRun returns the status of a run.
 func (h *handlers) GetRun(ctx context.Context, _ genserver.GetRunRequestObject) (genserver.GetRunResponseObject, error) {
 	status, err := h.run(callOf(ctx).run).status(ctx)
-	return genserver.GetRun200JSONResponse(toAPIRun(status)), err
+	return genserver.GetRun200JSONResponse(h.toAPIRun(ctx, status)), err
 }
 
-// ListRuns lists the executions of runs.
-func (h *handlers) ListRuns(ctx context.Context, req genserver.ListRunsRequestObject) (genserver.ListRunsResponseObject, error) {
-	p := req.Params
-	accounts, err := h.accounts(ctx, p.Account)
-	if err != nil {
-		return nil, err
+// toAPIRun converts the status of a run for the caller.
+func (h *handlers) toAPIRun(ctx context.Context, s managed.RunStatus) api.Run {
+	r := toAPIRun(s)
+	if s.Ballot != nil {
+		// Without an answer of Spacelift's about the stack, the API takes no decision either.
+		if v, err := h.view(ctx, false, s.Run.Account); err == nil {
+			r.CanDecide = v.offers(s.Run, s.Ballot)
+		}
 	}
-	filters := []filter{
-		{"stack", managed.AttrStack, deref(p.Stack)},
-		{"state", managed.AttrRunState, deref(p.State)},
-		{"phase", managed.AttrPhase, string(deref(p.Phase))},
-	}
-	if deref(p.Bypassed) {
-		filters = append(filters, filter{"bypassed", managed.AttrBypassed, managed.AttrTrue})
-	}
-	runs, next, err := listExecutions(ctx, h, search{managed.ManageRunType, accounts, filters, p.PageSize, p.PageToken}, toAPIRunSummary)
-	return genserver.ListRuns200JSONResponse{Runs: runs, NextPageToken: next}, err
+	return r
 }
 
 // run returns the execution that manages a run.
@@ -69,20 +60,25 @@ func toAPIRun(s managed.RunStatus) api.Run {
 		r.Decisions = toAPIList(s.Decisions, toAPIDecided)
 	}
 	r.Chains, r.Followers = toAPIChainRefs(s.Chains), followers(s.Followers)
-	if s.Commit != (spacelift.Commit{}) {
-		r.Commit = &api.Commit{
-			Hash: nonEmpty(s.Commit.Hash), Message: nonEmpty(s.Commit.Message), URL: nonEmpty(s.Commit.URL),
-			AuthorLogin: nonEmpty(s.Commit.AuthorLogin), AuthorName: nonEmpty(s.Commit.AuthorName),
-		}
-	}
-	if d := s.Delta; d != nil {
-		r.Delta = &api.Delta{Added: d.Added, Changed: d.Changed, Deleted: d.Deleted, Resources: d.Resources}
-	}
+	r.Commit, r.Delta = toAPICommit(s.Commit), optional(s.Delta, toAPIDelta)
 	r.Resources = optional(s.Resources, toAPIPlannedResources)
 	if s.DriftDetection {
 		r.DriftDetection = new(true)
 	}
 	return r
+}
+
+func toAPICommit(c spacelift.Commit) *api.Commit {
+	if c == (spacelift.Commit{}) {
+		return nil
+	}
+	return &api.Commit{
+		Hash: nonEmpty(c.Hash), Message: nonEmpty(c.Message), URL: nonEmpty(c.URL), AuthorLogin: nonEmpty(c.AuthorLogin), AuthorName: nonEmpty(c.AuthorName),
+	}
+}
+
+func toAPIDelta(d spacelift.Delta) api.Delta {
+	return api.Delta{Added: d.Added, Changed: d.Changed, Deleted: d.Deleted, Resources: d.Resources}
 }
 
 func toAPIStateEntry(e managed.StateEntry) api.StateEntry {
@@ -125,25 +121,6 @@ func followers(stacks []spacelift.StackID) []string {
 		return nil
 	}
 	return words(stacks)
-}
-
-// toAPIRunSummary reads a run from its execution's id and search attributes. An
-// execution that has not run its first task has no attributes yet.
-func toAPIRunSummary(e *workflowpb.WorkflowExecutionInfo) (r api.RunSummary, account, stack string, err error) {
-	run, err := managed.ParseRunID(e.GetExecution().GetWorkflowId())
-	if err != nil {
-		return r, "", "", err
-	}
-	attrs := e.GetSearchAttributes()
-	r = api.RunSummary{
-		Account: string(run.Account), Stack: string(run.Stack), Run: string(run.Run),
-		State: keyword(attrs, managed.AttrRunState), Type: keyword(attrs, managed.AttrRunType), Phase: toAPIPhase(managed.Phase(keyword(attrs, managed.AttrPhase))),
-		StartedAt: e.GetStartTime().AsTime(), EndedAt: endedAt(e), Execution: toAPIExecution(e),
-	}
-	if keyword(attrs, managed.AttrBypassed) == managed.AttrTrue {
-		r.Bypassed = new(true)
-	}
-	return r, string(run.Account), string(run.Stack), nil
 }
 
 func toAPIEnforcement(e policy.Enforcement) api.Enforcement {

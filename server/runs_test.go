@@ -126,10 +126,10 @@ func TestListRuns(t *testing.T) {
 				"GantryRunState": attr("FINISHED"), "GantryRunType": attr("TRACKED"), "GantryPhase": attr("done"),
 			}},
 		}, {
-			Execution: &commonpb.WorkflowExecution{WorkflowId: "run/acme/app-prod/02", RunId: "another"},
+			Execution: &commonpb.WorkflowExecution{WorkflowId: "run/acme/network-prod/02", RunId: "another"},
 			Status:    enums.WORKFLOW_EXECUTION_STATUS_RUNNING, StartTime: timestamppb.New(started),
 		}, { // took the run for ended, before the one above began to follow it again
-			Execution: &commonpb.WorkflowExecution{WorkflowId: "run/acme/app-prod/02", RunId: "first"},
+			Execution: &commonpb.WorkflowExecution{WorkflowId: "run/acme/network-prod/02", RunId: "first"},
 			Status:    enums.WORKFLOW_EXECUTION_STATUS_COMPLETED, StartTime: timestamppb.New(started.Add(-time.Minute)),
 		}},
 	}
@@ -144,8 +144,8 @@ func TestListRuns(t *testing.T) {
 		StartedAt: started, EndedAt: new(started.Add(time.Minute)),
 		Execution: api.Execution{WorkflowID: "run/acme/network-prod/01", TemporalRunID: "temporal-run", Status: "Completed"},
 	}, {
-		Account: "acme", Stack: "app-prod", Run: "02", Phase: api.PhaseQueued, StartedAt: started,
-		Execution: api.Execution{WorkflowID: "run/acme/app-prod/02", TemporalRunID: "another", Status: "Running"},
+		Account: "acme", Stack: "network-prod", Run: "02", Phase: api.PhaseQueued, StartedAt: started,
+		Execution: api.Execution{WorkflowID: "run/acme/network-prod/02", TemporalRunID: "another", Status: "Running"},
 	}}
 	if diff := cmp.Diff(want, got.Runs); diff != "" {
 		t.Errorf("runs (-want +got):\n%s", diff)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gantryhq/gantry/authority"
@@ -85,25 +86,51 @@ func (h *handlers) allow(ctx context.Context, role authority.Role, account space
 // the caller or a notification.
 func (h *handlers) scope(ctx context.Context, role authority.Role, accounts ...spacelift.Account) (func(spacelift.Account, spacelift.StackID) bool, error) {
 	p := principalOf(ctx)
-	known := map[spacelift.Account]map[spacelift.StackID]authority.Stack{}
-	for _, name := range accounts {
-		a := h.door.account(name)
-		if a == nil || p.Rules(role, string(name)) || !p.Depends(role, string(name)) {
-			continue
-		}
-		stacks, err := a.directory.read(ctx, a.Stacks, time.Now())
-		if err != nil {
-			return nil, &spaceliftError{err}
-		}
-		known[name] = stacks
+	known, err := h.directories(ctx, accounts, func(account string) bool { return dependsOnStacks(p, role, account) })
+	if err != nil {
+		return nil, err
 	}
 	return func(account spacelift.Account, stack spacelift.StackID) bool {
-		s, ok := known[account][stack]
-		if !ok {
-			s = authority.Stack{Account: string(account), ID: string(stack)}
-		}
-		return p.May(role, s)
+		return p.May(role, known.stack(account, stack))
 	}, nil
+}
+
+// dependsOnStacks reports whether a caller's role in an account depends on what Spacelift
+// shows of its stacks.
+func dependsOnStacks(p authority.Principal, role authority.Role, account string) bool {
+	return !p.Rules(role, account) && p.Depends(role, account)
+}
+
+// directories is what is known of the managed stacks of some accounts.
+type directories map[spacelift.Account]map[spacelift.StackID]authority.Stack
+
+// stack returns a stack: only its id, if no more is known.
+func (d directories) stack(account spacelift.Account, id spacelift.StackID) authority.Stack {
+	if s, ok := d[account][id]; ok {
+		return s
+	}
+	return authority.Stack{Account: string(account), ID: string(id)}
+}
+
+// directories returns the managed stacks of accounts. Of an account that isn't needed it
+// returns what this replica happens to know, and reads it for the next caller.
+func (h *handlers) directories(ctx context.Context, accounts []spacelift.Account, needed func(account string) bool) (directories, error) {
+	known := directories{}
+	for _, name := range accounts {
+		a := h.door.account(name)
+		switch {
+		case a == nil:
+		case needed(string(name)):
+			stacks, err := a.directory.read(ctx, a.Stacks, time.Now())
+			if err != nil {
+				return nil, &spaceliftError{err}
+			}
+			known[name] = stacks
+		default:
+			known[name] = a.directory.peek(ctx, a.Stacks, time.Now())
+		}
+	}
+	return known, nil
 }
 
 // sees returns a function that reports whether the caller has a role for a delivery.
@@ -143,6 +170,8 @@ type directory struct {
 	mu     sync.Mutex
 	at     time.Time
 	stacks map[spacelift.StackID]authority.Stack
+
+	reading atomic.Bool // in the background
 }
 
 // read returns the stacks that are managed. The caller must not change the map.
@@ -162,6 +191,23 @@ func (d *directory) read(ctx context.Context, from Stacks, now time.Time) (map[s
 		return nil, fmt.Errorf("read spaces and labels of stacks: %w", err)
 	}
 	return d.stacks, nil
+}
+
+// peek returns the stacks without waiting for Spacelift, even if they are old or none was
+// read, and reads them in the background if they are not fresh.
+func (d *directory) peek(ctx context.Context, from Stacks, now time.Time) map[spacelift.StackID]authority.Stack {
+	if from == nil || !d.mu.TryLock() { // there is no Spacelift, or somebody reads them
+		return nil
+	}
+	defer d.mu.Unlock()
+	if now.Sub(d.at) >= directoryAge && d.reading.CompareAndSwap(false, true) {
+		go func() {
+			defer d.reading.Store(false)
+			// Without an answer, the next caller tries again.
+			_, _ = d.read(context.WithoutCancel(ctx), from, now)
+		}()
+	}
+	return d.stacks
 }
 
 func readDirectory(ctx context.Context, from Stacks) (map[spacelift.StackID]authority.Stack, error) {

@@ -53,7 +53,7 @@ func Chain(ctx workflow.Context, in chain.Input) (chain.Status, error) {
 // execution is done.
 func (r *releaser) settle(ctx workflow.Context, next chain.Next) (done bool, err error) {
 	r.sender.send(func() []managed.Notice { return r.known.Outbox }, r.known.Sent)
-	if err := upsert(ctx, chain.Attributes(r.known.Root, next.Phase)); err != nil {
+	if err := upsert(ctx, chain.Attributes(r.known.Root, next.Phase), false); err != nil {
 		return false, err
 	}
 	if !next.Finish && (!fullHistory(ctx) || r.triggering > 0) {

@@ -178,7 +178,8 @@ func TestManageRunID(t *testing.T) {
 
 func TestSearchAttributesAreKeywords(t *testing.T) {
 	want := []string{
-		"GantryAccount", "GantryStack", "GantryRunState", "GantryRunType", "GantryPhase", "GantryFingerprint", "GantryBypassed",
+		"GantryAccount", "GantryStack", "GantryRunState", "GantryRunType", "GantryPhase", "GantryFingerprint", "GantryBypassed", "GantryPlan",
+		"GantryChanged",
 	}
 	if diff := cmp.Diff(want, managed.SearchAttributes()); diff != "" {
 		t.Errorf("search attributes (-want +got):\n%s", diff)

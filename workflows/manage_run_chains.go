@@ -40,7 +40,7 @@ func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 		WorkflowID:            managed.ChainID(s.Run),
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		TypedSearchAttributes: Typed(chain.Attributes(s.Run, chain.PhaseMoving)),
+		TypedSearchAttributes: Typed(append(chain.Attributes(s.Run, chain.PhaseMoving), managed.Attribute{Name: managed.AttrChanged, Value: managed.ListedTime(workflow.Now(ctx))})),
 	}), chain.Type, chain.Input{
 		Root: s.Run, Commit: s.Commit.Hash, TriggeredBy: s.Triggerers(), Notify: s.Policy.Notify.Value, Listed: graph.At,
 	}).GetChildWorkflowExecution().Get(ctx, nil)
@@ -157,7 +157,8 @@ func startRun(ctx workflow.Context, in managed.ManageRunInput, reuse enums.Workf
 		WorkflowID:            managed.ManageRunID(in.Run),
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: reuse,
-		TypedSearchAttributes: Typed(managed.StartAttributes(in.Run, in.Events)),
+		TypedSearchAttributes: Typed(managed.StartAttributes(in.Run, in.Events, workflow.Now(ctx))),
+		Memo:                  managed.StartMemo(in.Run, in.Events, in.Chains),
 	}), managed.ManageRunType, in).GetChildWorkflowExecution()
 }
 

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -20,21 +21,44 @@ func Typed(all []managed.Attribute) temporal.SearchAttributes {
 	return temporal.NewSearchAttributes(set...)
 }
 
-// index makes the execution findable by its status. Each upsert is an event in
-// the history, so it happens in one command, and only for values that are worth an
-// event: see managed.Lasts. stays means that the run has been in its state for
-// long, whatever the state.
+// index makes the execution findable by its status, and writes what lists show. Each
+// upsert is an event in the history, so it happens in one command, and only for values
+// that are worth an event: see managed.Lasts and managed.Listed. stays means that the run
+// has been in its state for long, whatever the state.
 func index(ctx workflow.Context, s managed.RunStatus, stays bool) error {
 	have := workflow.GetTypedSearchAttributes(ctx)
+	all := managed.Attributes(s)
 	if phase, ok := have.GetKeyword(keyword(managed.AttrPhase)); ok && phase == string(s.Phase) && !managed.Lasts(managed.ListedState(s)) && !stays {
-		return nil
+		all = nil
 	}
-	return upsert(ctx, managed.Attributes(s))
+	listed, err := writeListed(ctx, s)
+	if err != nil {
+		return err
+	}
+	return upsert(ctx, all, listed)
 }
 
-// upsert sets the attributes whose values have changed. It costs an event, unless
-// none has.
-func upsert(ctx workflow.Context, all []managed.Attribute) error {
+// writeListed writes the memo that lists read, if the run waits and the memo says
+// something else. It reports whether it did.
+func writeListed(ctx workflow.Context, s managed.RunStatus) (bool, error) {
+	if !s.Phase.Waits() {
+		return false, nil
+	}
+	want := managed.ListRun(s)
+	var have managed.Listed
+	if payload := workflow.GetInfo(ctx).Memo.GetFields()[managed.ListedMemo]; payload != nil {
+		// A memo in another form is written anew.
+		_ = converter.GetDefaultDataConverter().FromPayload(payload, &have)
+	}
+	if !want.Differs(have) {
+		return false, nil
+	}
+	return true, workflow.UpsertMemo(ctx, map[string]any{managed.ListedMemo: want})
+}
+
+// upsert sets the attributes whose values have changed, and the time of the change. It
+// costs an event, unless nothing has; changed says that something else has.
+func upsert(ctx workflow.Context, all []managed.Attribute, changed bool) error {
 	have := workflow.GetTypedSearchAttributes(ctx)
 	var updates []temporal.SearchAttributeUpdate
 	for _, want := range all {
@@ -43,8 +67,9 @@ func upsert(ctx workflow.Context, all []managed.Attribute) error {
 			updates = append(updates, key.ValueSet(want.Value))
 		}
 	}
-	if len(updates) == 0 {
+	if len(updates) == 0 && !changed {
 		return nil
 	}
+	updates = append(updates, keyword(managed.AttrChanged).ValueSet(managed.ListedTime(workflow.Now(ctx))))
 	return workflow.UpsertTypedSearchAttributes(ctx, updates...)
 }

@@ -142,6 +142,7 @@ func pastTense(v Verdict, state spacelift.RunState) string {
 // A rejection or a revocation binds until the run has ended: Gantry confirms no
 // later plan of the run that people do not approve.
 func (s *Situation) count(all []decision) {
+	s.taken = all
 	for i, d := range all {
 		if d.Verdict == Reject || d.Verdict == Revoke {
 			s.objection = &all[i]
@@ -168,7 +169,7 @@ func (s *Situation) count(all []decision) {
 // count; empty if it counts.
 func (s Situation) discounts(d decision) string {
 	if d.Verdict == Reject {
-		if no := s.refuseGroup(d.person()); no != nil {
+		if no := s.electorate().refuseGroup(d.person()); no != nil {
 			return no.Reason
 		}
 		return ""
@@ -179,7 +180,7 @@ func (s Situation) discounts(d decision) string {
 	case bySize(d.Delta, s.Delta) != 0:
 		return fmt.Sprintf("it was given for another plan (%s)", describeDelta(d.Delta))
 	}
-	if no := s.refusePerson(d.person()); no != nil {
+	if no := s.electorate().refuseApprover(d.person()); no != nil {
 		return no.Reason
 	}
 	return ""

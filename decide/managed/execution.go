@@ -91,6 +91,8 @@ const (
 	AttrRunType  = "GantryRunType"
 	AttrPhase    = "GantryPhase"
 	AttrBypassed = "GantryBypassed" // AttrTrue, or none
+	AttrPlan     = "GantryPlan"     // the size of the plan: see ParseListedPlan
+	AttrChanged  = "GantryChanged"  // when lists last changed: see ListedTime
 
 	// AttrFingerprint shows what an execution knows of the facts that no
 	// notification carries: see factsFingerprint.
@@ -104,22 +106,30 @@ const AttrTrue = "true"
 // have before it can run Gantry's workflows. Without them each execution stalls at
 // its first step, and continues once they exist.
 func SearchAttributes() []string {
-	return []string{AttrAccount, AttrStack, AttrRunState, AttrRunType, AttrPhase, AttrFingerprint, AttrBypassed}
+	return []string{AttrAccount, AttrStack, AttrRunState, AttrRunType, AttrPhase, AttrFingerprint, AttrBypassed, AttrPlan, AttrChanged}
 }
 
 // Attribute is a search attribute of an execution: a keyword.
 type Attribute struct{ Name, Value string }
 
-// StartAttributes returns the search attributes to start a run's execution with,
-// given its first events. They are those that it would set itself, as far as
+// StartAttributes returns the search attributes to start a run's execution with at a
+// time, given its first events. They are those that it would set itself, as far as
 // they follow from the events: it need not set them again.
-func StartAttributes(run spacelift.RunRef, events []RunEvent) (set []Attribute) {
-	for _, a := range Attributes(startStatus(run, events)) {
+func StartAttributes(run spacelift.RunRef, events []RunEvent, at time.Time) (set []Attribute) {
+	for _, a := range append(Attributes(startStatus(run, events)), Attribute{AttrChanged, ListedTime(at)}) {
 		if a.Value != "" {
 			set = append(set, a)
 		}
 	}
 	return set
+}
+
+// StartMemo returns the memo to start a run's execution with, given its first events and
+// the chains it is part of.
+func StartMemo(run spacelift.RunRef, events []RunEvent, chains []ChainRef) map[string]any {
+	s := startStatus(run, events)
+	s.Chains, s.WaitingFor = chains, nil // nothing was read yet
+	return map[string]any{ListedMemo: ListRun(s)}
 }
 
 // startStatus returns the status that the first events of a run result in.
@@ -141,6 +151,7 @@ func Attributes(s RunStatus) []Attribute {
 		{AttrPhase, string(s.Phase)},
 		{AttrFingerprint, factsFingerprint(s)},
 		{AttrBypassed, bypassed(s)},
+		{AttrPlan, listedPlan(s.Delta)},
 	}
 }
 

@@ -2,6 +2,7 @@ package managed
 
 import (
 	"encoding/json"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -23,6 +24,12 @@ func FuzzCore(f *testing.F) {
 	f.Add([]byte{0, failed, 2, 0, 1, 0, finished, 2, 0, 0, 5, 1, 0, 0, 0}) // two forgeries while a diagnosis is under way
 	f.Add([]byte{1, failed, 2, 0, 1, 5, 1, 0, 0, 1, 5, 0, 0, 0, 1, 9, 0, 0, 0, 9})
 	f.Add([]byte{0, waits, 2, 0, 1, 6, 0, 0, 0, 200, 8, 0, 0, 0, 200, 10, 0, 0, 0, 1})
+	random := rand.NewChaCha8([32]byte{})
+	for range 100 {
+		steps := make([]byte, 5*20)
+		_, _ = random.Read(steps) // it never fails
+		f.Add(steps)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c := chaos{T: t, r: fresh(), now: t0}
 		for b := range slices.Chunk(data[:min(len(data), 300)], 5) {
@@ -162,5 +169,36 @@ func (c *chaos) fits() {
 	}
 	if _, err := json.Marshal(c.r); err != nil {
 		c.Error(err)
+	}
+	c.listsWhatCounts(s)
+}
+
+// listsWhatCounts checks that a list offers exactly the verdicts that the run takes, to
+// everyone, and that it lists every run that takes an approval.
+func (c *chaos) listsWhatCounts(s RunStatus) {
+	content, err := json.Marshal(ListRun(s))
+	if err != nil {
+		c.Fatal(err)
+	}
+	var listed Listed
+	if err := json.Unmarshal(content, &listed); err != nil {
+		c.Fatal(err)
+	}
+	now := c.r.Situation(c.now)
+	n := now.Next()
+	if n.Do != doWait && n.Do != DoHold {
+		return // it is not at rest, and what it does next writes the list
+	}
+	for _, by := range []decide.Person{{Name: "ann", Groups: []string{"platform"}}, {Name: "bob", Aliases: []string{"jdoe"}}, {Name: "eve"}} {
+		for _, v := range Verdicts {
+			no := c.r.RefuseDecision(now, Decision{Verdict: v, By: by}, now.Key())
+			if shown := slices.Contains(s.Ballot.Offers(by), v); shown != (no == nil) {
+				c.Errorf("%s is offered to %s: %t; the run says %+v", v, by.Name, shown, no)
+			}
+			shown := listed.Wait != nil && slices.Contains(listed.Wait.Ballot.Offers(by), v)
+			if v == Approve && shown != (no == nil) || shown && no != nil {
+				c.Errorf("%s is listed for %s in %s: %t; the run says %+v", v, by.Name, s.Phase, shown, no)
+			}
+		}
 	}
 }

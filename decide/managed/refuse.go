@@ -1,8 +1,6 @@
 package managed
 
 import (
-	"slices"
-
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -34,11 +32,8 @@ func (r *Record) RefuseDecision(s Situation, d Decision, seenAt StateKey) *decid
 	if repeated, no := r.Keys.Check(d.Key, d.content()); repeated || no != nil {
 		return no
 	}
-	if no := s.refuseAnyDecision(); no != nil {
+	if no := s.refuseNow(d.Verdict); no != nil {
 		return no
-	}
-	if s.Sending() && d.Verdict == Approve {
-		return s.refuseSending()
 	}
 	switch seen := d.StateVersion; {
 	case seen != nil && *seen != s.StateVersion:
@@ -46,18 +41,38 @@ func (r *Record) RefuseDecision(s Situation, d Decision, seenAt StateKey) *decid
 	case seen == nil && seenAt != s.Key():
 		return decide.Refuse(ErrTypeStalePlan, "the run moved on to %s (%d) while your decision was on its way, check again", s.State, s.StateVersion)
 	}
-	if no := s.refusePassedOn(); no != nil && d.Verdict != Reject {
+	if no := s.refuseAbout(d.Verdict); no != nil {
 		return no
 	}
-	switch d.Verdict {
-	case Approve:
-		return s.refuseApproval(d.By)
-	case Revoke:
-		if !slices.ContainsFunc(r.Decisions, func(was decision) bool { return was.approves(s.Key(), d.By) }) {
-			return decide.Refuse(ErrTypeNothingToRevoke, "there is no approval of yours to take back: %s has not approved this plan", d.By.Name)
-		}
-	case Reject:
-		return s.refuseGroup(d.By)
+	b := s.ballot()
+	return b.refuse(d.Verdict, d.By)
+}
+
+// refuseNow says why a verdict comes at the wrong time, whoever gives it.
+func (s Situation) refuseNow(v Verdict) *decide.Refusal {
+	if no := s.refuseAnyDecision(); no != nil {
+		return no
+	}
+	if s.Sending() && v == Approve {
+		return s.refuseSending()
+	}
+	return nil
+}
+
+// refuseAbout says why a verdict about the present state counts for nothing, whoever
+// gives it.
+func (s Situation) refuseAbout(v Verdict) *decide.Refusal {
+	if v == Reject {
+		return nil
+	}
+	if no := s.refusePassedOn(); no != nil || v != Approve {
+		return no
+	}
+	switch {
+	case len(s.Policy.Problems) > 0:
+		return decide.Refuse(ErrTypeNotAsked, "the plan is held and cannot be approved: %s", objection(s.Policy.Problems))
+	case s.autoConfirms():
+		return decide.Refuse(ErrTypeNotAsked, "nobody has to approve: Gantry confirms this plan alone (%s)", s.Policy.Confirm.Origin)
 	}
 	return nil
 }
@@ -120,49 +135,6 @@ func (s Situation) refuseUnasked() *decide.Refusal {
 		return decide.Refuse(ErrTypeNotAsked, "nothing is known of this run yet")
 	}
 	return decide.Refuse(ErrTypeNotAsked, "the run is %s and asks nobody for a decision; decisions count from the moment its plan waits for one", s.State)
-}
-
-func (s Situation) refuseApproval(by decide.Person) *decide.Refusal {
-	switch {
-	case len(s.Policy.Problems) > 0:
-		return decide.Refuse(ErrTypeNotAsked, "the plan is held and cannot be approved: %s", objection(s.Policy.Problems))
-	case s.autoConfirms():
-		return decide.Refuse(ErrTypeNotAsked, "nobody has to approve: Gantry confirms this plan alone (%s)", s.Policy.Confirm.Origin)
-	}
-	if s.approvedBy(by) {
-		return decide.Refuse(ErrTypeAlreadyDecided, "%s has approved this plan already", by.Name)
-	}
-	return s.refusePerson(by)
-}
-
-// refusePerson says why an approval of somebody's does not count.
-func (s Situation) refusePerson(by decide.Person) *decide.Refusal {
-	if no := s.refuseGroup(by); no != nil {
-		return no
-	}
-	if s.Policy.SelfApproval.Value {
-		return nil
-	}
-	if len(s.excluded) == 0 {
-		return decide.Refuse(ErrTypeSelfApproval, "nobody knows who triggered this run or wrote its commit, so it cannot be ruled out that it was %s", by.Name)
-	}
-	for _, name := range by.Names() {
-		if slices.ContainsFunc(s.excluded, decide.Person{Name: name}.IsCalled) {
-			return decide.Refuse(ErrTypeSelfApproval, "%s triggered this run or wrote its commit (as %s), and somebody else has to approve it", by.Name, name)
-		}
-	}
-	return nil
-}
-
-func (s Situation) refuseGroup(by decide.Person) *decide.Refusal {
-	all := s.demands()
-	if slices.ContainsFunc(all[1:], func(d demand) bool { return d.takes(by) }) {
-		return nil
-	}
-	if group := s.Policy.Approvers.Value; !all[0].takes(by) {
-		return decide.Refuse(ErrTypeNotEntitled, "only the group %s decides about this stack's runs (%s), and %s is not in it", group, s.Policy.Approvers.Origin, by.Name)
-	}
-	return nil
 }
 
 // RefuseStop says why a run is not stopped for somebody; nil if it is.

@@ -36,6 +36,7 @@ type Situation struct {
 	open          *pendingDecision // about an earlier state, and nobody knows yet how it ended
 	excluded      []string
 	named         []string   // of the excluded, those that the API named
+	taken         []decision // all of them, as Decisions has them
 	approved      []decision // that count; see count
 	rejected      *decision
 	objection     *decision // that binds whatever becomes of the plan it was about: see count

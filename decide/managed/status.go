@@ -62,6 +62,9 @@ type RunStatus struct {
 	// asks nobody.
 	Approvals *Approvals `json:"approvals,omitempty"`
 
+	// Ballot is the decision that Gantry takes from people now; nil if it takes none.
+	Ballot *Ballot `json:"ballot,omitempty"`
+
 	// Decisions are all that people took through Gantry, those about earlier
 	// plans included, oldest first.
 	Decisions []Decided `json:"decisions,omitempty"`
@@ -347,7 +350,7 @@ func (r *Record) Status(at time.Time) RunStatus {
 	if n.Do == DoFinish {
 		s.Outcome = n.Reason
 	} else {
-		s.WaitingFor = n.waitingFor(s)
+		s.WaitingFor, s.Ballot = n.waitingFor(s), now.openBallot()
 	}
 	return s
 }

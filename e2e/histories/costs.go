@@ -23,7 +23,7 @@ var limits = map[string]int{
 
 	"approved-by-two":  86, // includes four messages of six events each
 	"rejected":         54,
-	"revoked":          76,
+	"revoked":          82, // three decisions, each of which lists show
 	"review-passed-on": 74, // two actions that people decided
 	"retried":          52,
 	"stopped":          46,

@@ -217,6 +217,39 @@ func (e Verdict) Valid() bool {
 	}
 }
 
+// Defines values for ListRunsParamsCanDecide.
+const (
+	ListRunsParamsCanDecideMe ListRunsParamsCanDecide = "me"
+)
+
+// Valid indicates whether the value is a known member of the ListRunsParamsCanDecide enum.
+func (e ListRunsParamsCanDecide) Valid() bool {
+	switch e {
+	case ListRunsParamsCanDecideMe:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListRunsParamsOrder.
+const (
+	ListRunsParamsOrderNewest ListRunsParamsOrder = "newest"
+	ListRunsParamsOrderOldest ListRunsParamsOrder = "oldest"
+)
+
+// Valid indicates whether the value is a known member of the ListRunsParamsOrder enum.
+func (e ListRunsParamsOrder) Valid() bool {
+	switch e {
+	case ListRunsParamsOrderNewest:
+		return true
+	case ListRunsParamsOrderOldest:
+		return true
+	default:
+		return false
+	}
+}
+
 // Account A Spacelift account that Gantry serves.
 type Account struct {
 	// Findings Current findings; empty if all is well.
@@ -1472,6 +1505,9 @@ type Run struct {
 	// Bypass The newest confirmation or apply against the policy in effect; missing if there was none.
 	Bypass *Bypass `json:"bypass,omitempty"`
 
+	// CanDecide The decisions that the API would take from the caller now; missing if it would take none.
+	CanDecide []Verdict `json:"canDecide,omitempty"`
+
 	// Chains The chains it is part of: the one it began, or those that released it.
 	Chains []ChainRef `json:"chains,omitempty"`
 
@@ -1571,37 +1607,78 @@ type RunList struct {
 	// NextPageToken Value of `pageToken` for the next page; missing on the last page.
 	NextPageToken *string `json:"nextPageToken,omitempty"`
 
-	// Runs Runs, newest first.
+	// Runs Runs, in the order that was asked for.
 	Runs []RunSummary `json:"runs"`
 }
 
 // RunState State of a run as Spacelift spells it. Gantry passes unknown states through.
 type RunState = string
 
-// RunSummary A run as lists show it.
+// RunSummary A run as lists show it. What it waits for, its approvals and resources are there while it waits for something else than
+// Spacelift's or Gantry's own work. `getRun` has all of it.
 type RunSummary struct {
 	// Account Account name.
 	Account string `json:"account"`
 
+	// Approvals The approvals of the current plan; missing if it needs none.
+	Approvals *Approvals `json:"approvals,omitempty"`
+
+	// Branch Branch of the run.
+	Branch *string `json:"branch,omitempty"`
+
 	// Bypassed True if a plan was confirmed or applied against the policy in effect; missing otherwise.
 	Bypassed *bool `json:"bypassed,omitempty"`
+
+	// CanDecide The decisions that the API would take from the caller now; missing if it would take none.
+	CanDecide []Verdict `json:"canDecide,omitempty"`
+
+	// Chains Chains that the run is part of; missing if there are none.
+	Chains []ChainRef `json:"chains,omitempty"`
+
+	// ChangedAt When this entry changed last; missing until its execution has started.
+	ChangedAt *time.Time `json:"changedAt,omitempty"`
+
+	// Commit The commit a run works on.
+	Commit *Commit `json:"commit,omitempty"`
+
+	// Delta How many resources the plan would change.
+	Delta *Delta `json:"delta,omitempty"`
+
+	// DriftDetection True if the run detects drift; missing otherwise.
+	DriftDetection *bool `json:"driftDetection,omitempty"`
 
 	// EndedAt When its execution ended; missing while it is open.
 	EndedAt *time.Time `json:"endedAt,omitempty"`
 
+	// Enforcement The worth of a stack's policy in Spacelift; missing while Gantry doesn't know it. A run shows what was attached when
+	// Gantry last read it; a stack also shows whether the text of the policy is Gantry's.
+	Enforcement *Enforcement `json:"enforcement,omitempty"`
+
 	// Execution The Temporal execution that manages a run.
 	Execution Execution `json:"execution"`
+
+	// Labels The stack's labels for Gantry, sorted; missing without any.
+	Labels []string `json:"labels,omitempty"`
 
 	// Phase Phase of a run: `queued` (not started yet), `planning`, `waiting` (for people), `holding` (something keeps
 	// Gantry from acting; see `waitingFor.reason`), `confirming`, `applying`, `retrying` (it failed, and a retry is
 	// planned), `done`, and `following` (an unknown state or type).
 	Phase Phase `json:"phase"`
 
+	// Resources The resources that the plan changes, of which the list has the first 5 at most; missing unless the run waits.
+	Resources *PlannedResources `json:"resources,omitempty"`
+
 	// Run Run id.
 	Run string `json:"run"`
 
+	// Space Id of the stack's space; missing if Gantry doesn't know it now.
+	Space *string `json:"space,omitempty"`
+
 	// Stack Stack id.
 	Stack string `json:"stack"`
+
+	// StackName Name of the stack.
+	StackName *string `json:"stackName,omitempty"`
 
 	// StartedAt When Gantry began to manage it.
 	StartedAt time.Time `json:"startedAt"`
@@ -1609,8 +1686,20 @@ type RunSummary struct {
 	// State State of the run; missing until Gantry knows the first one.
 	State RunState `json:"state,omitempty"`
 
+	// StateVersion Ordinal of the state that `waitingFor`, `approvals`, `delta` and `canDecide` are about; missing without them. A decision that names it counts only if it is still that plan.
+	StateVersion *int `json:"stateVersion,omitempty"`
+
+	// TriggeredBy Who or what triggered the run, as Spacelift reports it.
+	TriggeredBy *string `json:"triggeredBy,omitempty"`
+
 	// Type Type of the run; missing until Gantry knows its first state.
 	Type RunType `json:"type,omitempty"`
+
+	// URL The run in Spacelift's user interface.
+	URL *string `json:"url,omitempty"`
+
+	// WaitingFor What a run waits for; missing if it waits for nothing.
+	WaitingFor *WaitingFor `json:"waitingFor,omitempty"`
 }
 
 // RunType Type of a run as Spacelift spells it. Gantry passes unknown types through.
@@ -2078,8 +2167,17 @@ type ListRunsParams struct {
 	// Account Only runs of this account.
 	Account *ID `form:"account,omitempty" json:"account,omitempty"`
 
-	// Stack Only runs of this stack.
+	// Stack Only runs of this stack. `*` stands for any text, so `network-*` selects several stacks.
 	Stack *ID `form:"stack,omitempty" json:"stack,omitempty"`
+
+	// Label Only runs of stacks that carry this label now, as Spacelift shows them to Gantry.
+	Label *string `form:"label,omitempty" json:"label,omitempty"`
+
+	// Space Only runs of stacks that are in this space (an id) or below it now.
+	Space *ID `form:"space,omitempty" json:"space,omitempty"`
+
+	// Author Only runs that this person triggered, or whose commit the person wrote, by any name as Spacelift shows it. `me` is the caller, by all of their configured names.
+	Author *string `form:"author,omitempty" json:"author,omitempty"`
 
 	// State Only runs in this Spacelift state.
 	State *RunState `form:"state,omitempty" json:"state,omitempty"`
@@ -2087,8 +2185,29 @@ type ListRunsParams struct {
 	// Phase Only runs in this phase.
 	Phase *Phase `form:"phase,omitempty" json:"phase,omitempty"`
 
+	// Ended `false` selects the runs that Gantry follows now, `true` the others.
+	Ended *bool `form:"ended,omitempty" json:"ended,omitempty"`
+
+	// CanDecide `me` selects the runs whose plan or review the caller may approve now: exactly those for which the API would take the approval.
+	CanDecide *ListRunsParamsCanDecide `form:"canDecide,omitempty" json:"canDecide,omitempty"`
+
+	// Waiting Only runs that wait for this now (`waitingFor.what`); `any` selects all that wait for something else than Spacelift's or Gantry's own work.
+	Waiting *string `form:"waiting,omitempty" json:"waiting,omitempty"`
+
+	// Held Only runs that something other than people keeps from moving on (the phase `holding`). `false` is no filter.
+	Held *bool `form:"held,omitempty" json:"held,omitempty"`
+
 	// Bypassed Only runs of which a plan was confirmed or applied against the policy in effect. `false` is no filter.
 	Bypassed *bool `form:"bypassed,omitempty" json:"bypassed,omitempty"`
+
+	// Since Only runs that Gantry began to manage at or after this time.
+	Since *time.Time `form:"since,omitempty" json:"since,omitempty"`
+
+	// Until Only runs that Gantry began to manage before this time.
+	Until *time.Time `form:"until,omitempty" json:"until,omitempty"`
+
+	// Order `newest` (the default) orders runs by their start, those that have not ended first. `oldest` puts the longest wait first: it orders by `waitingFor.since`, or `startedAt` for a run without it.
+	Order *ListRunsParamsOrder `form:"order,omitempty" json:"order,omitempty"`
 
 	// PageSize Maximum number of items in the answer.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
@@ -2096,6 +2215,12 @@ type ListRunsParams struct {
 	// PageToken `nextPageToken` of the previous page. Repeat the filters.
 	PageToken *PageToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
 }
+
+// ListRunsParamsCanDecide defines parameters for ListRuns.
+type ListRunsParamsCanDecide string
+
+// ListRunsParamsOrder defines parameters for ListRuns.
+type ListRunsParamsOrder string
 
 // SkipChainStackJSONRequestBody defines body for SkipChainStack for application/json ContentType.
 type SkipChainStackJSONRequestBody = SkipRequest

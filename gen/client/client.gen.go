@@ -439,9 +439,12 @@ type ClientInterface interface {
 
 	// ListRuns List managed runs
 	//
-	// Runs that Gantry manages or has managed, newest first, as long as Temporal keeps their executions. Runs of accounts
-	// that another Gantry serves in the same Temporal namespace are not listed, nor are runs of stacks for which the caller has
-	// no role: such a page may be short, even empty, and still have a `nextPageToken`. Filters combine with *and*.
+	// Runs that Gantry manages or has managed, as long as Temporal keeps their executions. Each entry says what the run waits
+	// for, what its plan changes and what the caller may decide, so that no other request is needed to show it.
+	//
+	// Runs of accounts that another Gantry serves in the same Temporal namespace are not listed, nor are runs of stacks for which
+	// the caller has no role: such a page may be short, even empty, and still have a `nextPageToken`. Filters combine with *and*.
+	// `canDecide` and `order=oldest` need all runs that the other filters select: at most 5000, or the request is refused.
 	//
 	// Corresponds with GET /v1/runs (the `ListRuns` operationId).
 	ListRuns(ctx context.Context, params *ListRunsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1189,9 +1192,12 @@ func (c *Client) RedeliverDead(ctx context.Context, params *RedeliverDeadParams,
 
 // ListRuns List managed runs
 //
-// Runs that Gantry manages or has managed, newest first, as long as Temporal keeps their executions. Runs of accounts
-// that another Gantry serves in the same Temporal namespace are not listed, nor are runs of stacks for which the caller has
-// no role: such a page may be short, even empty, and still have a `nextPageToken`. Filters combine with *and*.
+// Runs that Gantry manages or has managed, as long as Temporal keeps their executions. Each entry says what the run waits
+// for, what its plan changes and what the caller may decide, so that no other request is needed to show it.
+//
+// Runs of accounts that another Gantry serves in the same Temporal namespace are not listed, nor are runs of stacks for which
+// the caller has no role: such a page may be short, even empty, and still have a `nextPageToken`. Filters combine with *and*.
+// `canDecide` and `order=oldest` need all runs that the other filters select: at most 5000, or the request is refused.
 //
 // Corresponds with GET /v1/runs (the `ListRuns` operationId).
 func (c *Client) ListRuns(ctx context.Context, params *ListRunsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3022,6 +3028,42 @@ func NewListRunsRequest(server string, params *ListRunsParams) (*http.Request, e
 
 		}
 
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", *params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Space != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "space", *params.Space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Author != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "author", *params.Author, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.State != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
@@ -3046,9 +3088,93 @@ func NewListRunsRequest(server string, params *ListRunsParams) (*http.Request, e
 
 		}
 
+		if params.Ended != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "ended", *params.Ended, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.CanDecide != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "canDecide", *params.CanDecide, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Waiting != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "waiting", *params.Waiting, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Held != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "held", *params.Held, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Bypassed != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "bypassed", *params.Bypassed, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Since != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Until != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "until", *params.Until, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Order != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -3597,9 +3723,12 @@ type ClientWithResponsesInterface interface {
 
 	// ListRunsWithResponse List managed runs
 	//
-	// Runs that Gantry manages or has managed, newest first, as long as Temporal keeps their executions. Runs of accounts
-	// that another Gantry serves in the same Temporal namespace are not listed, nor are runs of stacks for which the caller has
-	// no role: such a page may be short, even empty, and still have a `nextPageToken`. Filters combine with *and*.
+	// Runs that Gantry manages or has managed, as long as Temporal keeps their executions. Each entry says what the run waits
+	// for, what its plan changes and what the caller may decide, so that no other request is needed to show it.
+	//
+	// Runs of accounts that another Gantry serves in the same Temporal namespace are not listed, nor are runs of stacks for which
+	// the caller has no role: such a page may be short, even empty, and still have a `nextPageToken`. Filters combine with *and*.
+	// `canDecide` and `order=oldest` need all runs that the other filters select: at most 5000, or the request is refused.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -7022,9 +7151,12 @@ func (c *ClientWithResponses) RedeliverDeadWithResponse(ctx context.Context, par
 
 // ListRunsWithResponse List managed runs
 //
-// Runs that Gantry manages or has managed, newest first, as long as Temporal keeps their executions. Runs of accounts
-// that another Gantry serves in the same Temporal namespace are not listed, nor are runs of stacks for which the caller has
-// no role: such a page may be short, even empty, and still have a `nextPageToken`. Filters combine with *and*.
+// Runs that Gantry manages or has managed, as long as Temporal keeps their executions. Each entry says what the run waits
+// for, what its plan changes and what the caller may decide, so that no other request is needed to show it.
+//
+// Runs of accounts that another Gantry serves in the same Temporal namespace are not listed, nor are runs of stacks for which
+// the caller has no role: such a page may be short, even empty, and still have a `nextPageToken`. Filters combine with *and*.
+// `canDecide` and `order=oldest` need all runs that the other filters select: at most 5000, or the request is refused.
 //
 // Returns a wrapper object for the known response body format(s).
 //
