@@ -66,7 +66,7 @@ func (g Gate) HeldBy(v *Verdicts) Gate {
 // combined result, looking at most ten years ahead.
 func (r *Definitions) Gate(p Policy, stack string, freezes []Freeze, at time.Time) Gate {
 	at = at.UTC().Round(0)
-	g := passage{freezes: slices.DeleteFunc(slices.Clone(freezes), func(f Freeze) bool { return !f.covers(stack) })}
+	g := r.passage(p, stack, freezes)
 	result := Gate{At: at, Config: r.fingerprint()}
 	var reasons []string
 	var untils []time.Time // of each reason; zero for ever
@@ -85,10 +85,9 @@ func (r *Definitions) Gate(p Policy, stack string, freezes []Freeze, at time.Tim
 		w := r.window(name)
 		if w == nil {
 			closes(Closure{Window: name, Reason: fmt.Sprintf("there is no window %s in the configuration any more", name)}, time.Time{})
-			g.shut = true
 			continue
 		}
-		g.windows, zone = append(g.windows, w), w.zone
+		zone = w.zone
 		if open, _ := w.openAt(at); !open {
 			opens := change(w.openAt, at)
 			closes(Closure{Window: name, Reason: w.sentence(opens, at)}, opens)
@@ -119,12 +118,41 @@ func (r *Definitions) window(name string) *window {
 type passage struct {
 	windows []*window
 	freezes []Freeze
-	shut    bool // a window is missing, and will remain so
+	missing []string // windows that are not in the configuration, and will remain so
+}
+
+// passage returns what a plan of a stack has to pass.
+func (r *Definitions) passage(p Policy, stack string, freezes []Freeze) passage {
+	g := passage{freezes: slices.DeleteFunc(slices.Clone(freezes), func(f Freeze) bool { return !f.covers(stack) })}
+	for _, name := range p.Windows.Value {
+		if w := r.window(name); w != nil {
+			g.windows = append(g.windows, w)
+		} else {
+			g.missing = append(g.missing, name)
+		}
+	}
+	return g
+}
+
+// period returns what closes the way at a time, as the period from then on.
+func (g passage) period(at, until time.Time) Period {
+	p := Period{From: at, Until: until, Windows: slices.Clone(g.missing)}
+	for _, f := range g.freezes {
+		if f.activeAt(at) {
+			p.Freezes = append(p.Freezes, f.ID)
+		}
+	}
+	for _, w := range g.windows {
+		if open, _ := w.openAt(at); !open {
+			p.Windows = append(p.Windows, w.name)
+		}
+	}
+	return p
 }
 
 // openAt is like window.openAt.
 func (g passage) openAt(at time.Time) (open bool, until time.Time) {
-	open = !g.shut
+	open = len(g.missing) == 0
 	sooner := func(t time.Time) {
 		if t.After(at) && (until.IsZero() || t.Before(until)) {
 			until = t.UTC()
