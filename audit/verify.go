@@ -133,3 +133,11 @@ func (v *verifier) end() {
 		}
 	}
 }
+
+// Verify checks the log while it is in use. Nil has nothing to check.
+func (l *Log) Verify() (Report, error) {
+	if l == nil {
+		return Report{}, nil
+	}
+	return Verify(l.o.Dir, l.Head())
+}

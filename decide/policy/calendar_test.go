@@ -3,6 +3,7 @@ package policy_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,14 +57,11 @@ func TestCalendar(t *testing.T) {
 			periods := rules.Calendar(needs(tt.windows...), tt.stack, []policy.Freeze{week}, at(t, tt.from), at(t, tt.until))
 			var got []string
 			for i, p := range periods {
-				text := p.From.Format("2 15:04")
-				for _, name := range slices.Concat(p.Freezes, p.Windows) {
-					text += " " + name
-				}
+				closed := slices.Concat(p.Freezes, p.Windows)
 				if p.Open() {
-					text += " open"
+					closed = []string{"open"}
 				}
-				got = append(got, text)
+				got = append(got, p.From.Format("2 15:04 ")+strings.Join(closed, " "))
 				if next := append(slices.Clone(periods), policy.Period{From: at(t, tt.until)})[i+1].From; !p.Until.Equal(next) {
 					t.Errorf("period %d ends at %s, before %s", i, p.Until, next)
 				}

@@ -21,7 +21,8 @@ type Finding struct {
 type FindingKind string
 
 // The kinds of findings. A replica notices FindingSecretMismatch, FindingUntrustedProxy,
-// FindingUnreadableEvents and FindingReconcileOverdue itself; Reconcile finds the others.
+// FindingUnreadableEvents and FindingReconcileOverdue itself, and asks Temporal for
+// FindingRunBypassed; Reconcile finds the others.
 const (
 	FindingWebhookMissing    FindingKind = "webhook-missing"
 	FindingWebhookUnreadable FindingKind = "webhook-unreadable"
@@ -36,13 +37,32 @@ const (
 	FindingRunsVanished      FindingKind = "runs-vanished"
 	FindingUnknownParent     FindingKind = "unknown-parent"
 	FindingNotEnforced       FindingKind = "not-enforced"
+	FindingRunBypassed       FindingKind = "run-bypassed"
 )
 
 // FindingKinds lists all kinds.
 var FindingKinds = []FindingKind{
 	FindingWebhookMissing, FindingWebhookUnreadable, FindingWebhookDisabled, FindingSilence, FindingSpaceliftFails,
 	FindingSecretMismatch, FindingUntrustedProxy, FindingUnreadableEvents, FindingReconcileOverdue, FindingExecutionStuck, FindingRunsVanished, FindingUnknownParent,
-	FindingNotEnforced,
+	FindingNotEnforced, FindingRunBypassed,
+}
+
+// Severity says how urgent a finding is.
+type Severity string
+
+// The severities.
+const (
+	SeverityCritical Severity = "critical" // runs may be late, unguarded or unnoticed now
+	SeverityWarning  Severity = "warning"  // it needs attention, but Gantry works
+)
+
+// Severity returns the severity of a kind.
+func (k FindingKind) Severity() Severity {
+	switch k {
+	case FindingWebhookUnreadable, FindingUntrustedProxy, FindingUnreadableEvents, FindingRunsVanished, FindingUnknownParent, FindingNotEnforced:
+		return SeverityWarning
+	}
+	return SeverityCritical
 }
 
 // WebhookFindings are the kinds that AddWebhook adds.
