@@ -43,19 +43,19 @@ func (h *handlers) ListAccounts(ctx context.Context, _ genserver.ListAccountsReq
 	if err != nil {
 		return nil, err
 	}
-	reports, err := h.latestReports(ctx)
+	known, err := h.latestKnowledge(ctx)
 	if err != nil {
 		return nil, err
 	}
 	list, now := api.AccountList{Accounts: []api.Account{}}, time.Now()
 	for _, name := range names {
 		var account api.Account
-		switch report, known := reports[name]; {
+		switch k, ok := known[name]; {
 		case !p.Rules(authority.RoleViewer, string(name)): // findings are about the whole account
 			account = toAPIAccount(name, nil, nil)
 			account.Unknown = unknownAway
-		case known:
-			account = toAPIAccount(name, report, h.findings(name, report, now))
+		case ok:
+			account = toAPIAccount(name, k.report, h.findings(name, k, now))
 		default:
 			account = toAPIAccount(name, nil, h.noticed(name, now))
 			account.Unknown = unknownAway
@@ -65,21 +65,63 @@ func (h *handlers) ListAccounts(ctx context.Context, _ genserver.ListAccountsReq
 	return genserver.ListAccounts200JSONResponse(list), nil
 }
 
-// latestReports returns the latest report on each account, nil if there is none. It
-// leaves out the accounts for which Temporal didn't answer.
-func (h *handlers) latestReports(ctx context.Context) (map[spacelift.Account]*reconcile.Report, error) {
-	reports := map[spacelift.Account]*reconcile.Report{}
+// knowledge is the part of an account's health that Temporal shows.
+type knowledge struct {
+	report   *reconcile.Report // the latest; nil if there is none
+	bypassed []reconcile.Finding
+}
+
+// latestKnowledge returns what Temporal shows of each account. It leaves out the accounts
+// for which Temporal didn't answer.
+func (h *handlers) latestKnowledge(ctx context.Context) (map[spacelift.Account]knowledge, error) {
+	all := map[spacelift.Account]knowledge{}
 	for _, a := range h.door.accounts {
-		report, err := h.latestReport(ctx, a.Name)
+		k, err := h.know(ctx, a.Name)
 		if temporalAway(err) {
-			return reports, nil // the other accounts would fare the same
+			return all, nil // the other accounts would fare the same
 		}
 		if err != nil {
-			return nil, fmt.Errorf("latest reconcile of account %s: %w", a.Name, err)
+			return nil, fmt.Errorf("read what Temporal knows of account %s: %w", a.Name, err)
 		}
-		reports[a.Name] = report
+		all[a.Name] = k
 	}
-	return reports, nil
+	return all, nil
+}
+
+func (h *handlers) know(ctx context.Context, account spacelift.Account) (k knowledge, err error) {
+	if k.report, err = h.latestReport(ctx, account); err == nil {
+		k.bypassed, err = h.bypassed(ctx, account)
+	}
+	return k, err
+}
+
+// maxBypassed bounds the bypassed runs that are counted.
+const maxBypassed = 50
+
+// bypassed returns the finding about the account's runs that were confirmed or applied
+// against their policy and that are in progress or ended within a day.
+func (h *handlers) bypassed(ctx context.Context, account spacelift.Account) ([]reconcile.Finding, error) {
+	page, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+		PageSize: maxBypassed,
+		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND %s = '%s' AND (ExecutionStatus = 'Running' OR CloseTime >= '%s')",
+			managed.ManageRunType, managed.AttrAccount, account, managed.AttrBypassed, managed.AttrTrue,
+			time.Now().UTC().Add(-reconcile.BypassedFor).Format(time.RFC3339)),
+	})
+	if err != nil {
+		return nil, err
+	}
+	var runs []reconcile.BypassedRun
+	for _, e := range page.GetExecutions() {
+		run, err := managed.ParseRunID(e.GetExecution().GetWorkflowId())
+		known := slices.ContainsFunc(runs, func(b reconcile.BypassedRun) bool { return b.Run == run })
+		if err == nil && !known { // one that continued as new is listed again
+			runs = append(runs, reconcile.BypassedRun{Run: run, Started: e.GetStartTime().AsTime()})
+		}
+	}
+	if f, ok := reconcile.Bypassed(runs, len(page.GetNextPageToken()) > 0); ok {
+		return []reconcile.Finding{f}, nil
+	}
+	return nil, nil
 }
 
 // latestReport returns the result of the last Reconcile that completed, or
@@ -126,14 +168,14 @@ func (h *handlers) noticed(account spacelift.Account, now time.Time) (all []reco
 	return all
 }
 
-// findings adds what this replica noticed to what Reconcile found.
-func (h *handlers) findings(account spacelift.Account, report *reconcile.Report, now time.Time) []reconcile.Finding {
+// findings adds what this replica noticed to what Temporal shows.
+func (h *handlers) findings(account spacelift.Account, k knowledge, now time.Time) []reconcile.Finding {
 	var all []reconcile.Finding
 	last := h.started
-	if report != nil {
-		all, last = report.Findings, report.At
+	if k.report != nil {
+		all, last = k.report.Findings, k.report.At
 	}
-	all = slices.Concat(all, h.noticed(account, now))
+	all = slices.Concat(all, k.bypassed, h.noticed(account, now))
 	if h.reconcile > 0 && now.Sub(last) > max(overdueAfter*h.reconcile, overdueAtLeast) {
 		all = append(all, reconcile.Finding{
 			Kind: reconcile.FindingReconcileOverdue, Since: last,

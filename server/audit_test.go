@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -139,5 +140,46 @@ func TestNothingChangesWithoutARecord(t *testing.T) {
 	}
 	if got := r.entries("?result=done"); len(got) != 2 {
 		t.Errorf("%d entries, want both decisions", len(got))
+	}
+}
+
+// The log is verified where it lies, and what is wrong with it is named.
+func TestVerifyAudit(t *testing.T) {
+	dir := t.TempDir()
+	log, err := audit.Open(t.Context(), audit.Options{Dir: dir, Replica: "gantry-0", Logger: discard()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	verify := func() api.AuditVerification {
+		t.Helper()
+		r := newRig(t, func(c *server.Config) { c.Audit, c.Replica = log, "gantry-0" })
+		r.post(approverToken, decisions, approve)
+		w := r.get("/v1/audit/verification", adminToken)
+		if w.Code != http.StatusOK {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		return decode[api.AuditVerification](t, w)
+	}
+	got := verify()
+	if l := got.Logs; len(l) != 1 || l[0].Entries != 1 || len(l[0].Problems) != 0 || l[0].Head.Sequence != 1 || l[0].Replica != "gantry-0" {
+		t.Errorf("%s", show(got))
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "audit-*.jsonl"))
+	if err != nil || len(names) != 1 {
+		t.Fatal(names, err)
+	}
+	content, err := os.ReadFile(names[0])
+	if err == nil {
+		err = os.WriteFile(names[0], []byte(strings.Replace(string(content), "decideRun", "stopRun", 1)), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got = verify(); len(got.Logs[0].Problems) == 0 {
+		t.Errorf("it was changed: %s", show(got))
+	}
+	if w := newRig(t).get("/v1/audit/verification", adminToken); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"logs":[]`) {
+		t.Errorf("without a log: %d %s", w.Code, w.Body)
 	}
 }

@@ -25,6 +25,7 @@ type Inbox interface {
 	Get(ctx context.Context, id string) (inbox.Delivery, []byte, error)
 	Redeliver(ctx context.Context, id string) (inbox.Delivery, error)
 	RedeliverDead(ctx context.Context, only func(inbox.Delivery) bool) (int, error)
+	Traffic(ctx context.Context, since time.Time) ([]inbox.Traffic, error)
 	Health() inbox.Health
 	IDSuffix() string
 }

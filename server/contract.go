@@ -35,6 +35,7 @@ type contract struct {
 	router   routers.Router
 	guards   map[string]guard // by operation, as the generated code spells it
 	unrouted http.HandlerFunc
+	version  string
 }
 
 // document returns the OpenAPI document, which is read once per process. It sets the
@@ -65,7 +66,7 @@ func loadContract(unrouted http.HandlerFunc) (*contract, error) {
 	if err != nil {
 		return nil, fmt.Errorf("route by the contract: %w", err)
 	}
-	return &contract{router: router, guards: guards, unrouted: unrouted}, nil
+	return &contract{router: router, guards: guards, unrouted: unrouted, version: doc.Info.Version}, nil
 }
 
 // validate refuses requests that don't fit the contract.

@@ -124,6 +124,20 @@ func TestForeignAccounts(t *testing.T) {
 				}
 			}
 		},
+		"listFindings": func(t *testing.T) {
+			r, _, _ := foreignRig(t)
+			if w := r.get("/v1/findings", viewerToken); strings.Contains(w.Body.String(), foreign) {
+				t.Error(w.Body)
+			}
+		},
+		"getStatus": func(t *testing.T) {
+			r, _, _ := foreignRig(t)
+			if w := r.get("/v1/status", viewerToken); w.Code != http.StatusOK || strings.Contains(w.Body.String(), foreign) || !strings.Contains(w.Body.String(), `"traffic":[]`) {
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+		},
+		"getVersion":   nil, // of the process
+		"verifyAudit":  nil, // of the replicas' own logs
 		"getCaller":    nil, // of the caller
 		"listTokens":   nil, // of the process
 		"getHealth":    nil, // of the process

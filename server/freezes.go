@@ -26,14 +26,22 @@ func (h *handlers) ListFreezes(ctx context.Context, _ genserver.ListFreezesReque
 	if err != nil {
 		return nil, err
 	}
+	if freezes, err = h.freezesInScope(ctx, account, freezes); err != nil {
+		return nil, err
+	}
+	return genserver.ListFreezes200JSONResponse{Freezes: toAPIList(freezes, toAPIFreeze)}, nil
+}
+
+// freezesInScope returns the freezes of an account that the caller may see.
+func (h *handlers) freezesInScope(ctx context.Context, account spacelift.Account, freezes []policy.Freeze) ([]policy.Freeze, error) {
+	if principalOf(ctx).Rules(authority.RoleViewer, string(account)) {
+		return freezes, nil
+	}
 	may, err := h.scope(ctx, authority.RoleViewer, account)
 	if err != nil {
 		return nil, err
 	}
-	if !principalOf(ctx).Rules(authority.RoleViewer, string(account)) {
-		freezes = visible(freezes, func(stack string) bool { return may(account, spacelift.StackID(stack)) })
-	}
-	return genserver.ListFreezes200JSONResponse{Freezes: toAPIList(freezes, toAPIFreeze)}, nil
+	return visible(freezes, func(stack string) bool { return may(account, spacelift.StackID(stack)) }), nil
 }
 
 // freezes returns an account's freezes. There is no execution before the first one.

@@ -27,18 +27,7 @@ func (h *handlers) GetHealth(context.Context, genserver.GetHealthRequestObject) 
 // unavailable: the inbox keeps them. Causes name addresses and folders, so strangers
 // don't get them.
 func (h *handlers) GetReadiness(ctx context.Context, _ genserver.GetReadinessRequestObject) (genserver.GetReadinessResponseObject, error) {
-	health := h.inbox.Health()
-	if h.temporalProblem != nil {
-		// Temporal may be away before the first event fails.
-		since, problem := h.temporalProblem()
-		switch {
-		case problem != "" && !health.ForwarderDown:
-			health.ForwarderDown, health.ForwarderSince, health.LastForwardError = true, since, problem
-		case problem != "" && since.Before(health.ForwarderSince):
-			health.ForwarderSince = since
-		}
-	}
-	r := toAPIReadiness(health, time.Now())
+	r := toAPIReadiness(h.health(), time.Now())
 	select {
 	case <-h.leaving:
 		r.Status = api.ReadinessStatusUnavailable
@@ -54,6 +43,23 @@ func (h *handlers) GetReadiness(ctx context.Context, _ genserver.GetReadinessReq
 		}, nil
 	}
 	return genserver.GetReadiness200JSONResponse(r), nil
+}
+
+// health returns the inbox's health, with what is known of Temporal: it may be away before
+// the first event fails.
+func (h *handlers) health() inbox.Health {
+	health := h.inbox.Health()
+	if h.temporalProblem == nil {
+		return health
+	}
+	since, problem := h.temporalProblem()
+	switch {
+	case problem != "" && !health.ForwarderDown:
+		health.ForwarderDown, health.ForwarderSince, health.LastForwardError = true, since, problem
+	case problem != "" && since.Before(health.ForwarderSince):
+		health.ForwarderSince = since
+	}
+	return health
 }
 
 // GetMetrics returns this process's metrics to operators. They name accounts.
@@ -98,33 +104,25 @@ func forOperators(next http.Handler) http.Handler {
 // metricsTimeout bounds the time that calls to Temporal add to a scrape.
 const metricsTimeout = 2 * time.Second
 
-// reportAge bounds the age of the reports of Reconcile in metrics. Scrapes share a
-// report, so that each doesn't ask Temporal.
-const reportAge = 15 * time.Second
+// knowledgeAge bounds the age of what Temporal shows of accounts, in metrics and in the
+// status. Requests share it, so that each doesn't ask Temporal.
+const knowledgeAge = 15 * time.Second
 
-// reportCache keeps the latest report of each account for metrics.
-type reportCache struct {
-	mu      sync.Mutex
-	read    time.Time
-	reports map[spacelift.Account]*reconcile.Report // without the accounts that Temporal didn't answer for
+// knowledgeCache keeps what Temporal shows of each account.
+type knowledgeCache struct {
+	mu       sync.Mutex
+	read     time.Time
+	accounts map[spacelift.Account]knowledge // without those that Temporal didn't answer for
 }
 
 // measureFindings updates the gauges of findings. While Temporal doesn't answer, those
-// of Reconcile keep their last value.
+// from it keep their last value.
 func (h *handlers) measureFindings(ctx context.Context) {
-	reports := h.reports.latest(time.Now(), func(reports map[spacelift.Account]*reconcile.Report) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), metricsTimeout) // the next scrapes use it too
-		defer cancel()
-		for _, a := range h.door.accounts {
-			if report, err := h.latestReport(ctx, a.Name); err == nil {
-				reports[a.Name] = report
-			}
-		}
-	})
+	accounts := h.recentKnowledge(ctx)
 	for _, a := range h.door.accounts {
-		report, known := reports[a.Name]
+		k, known := accounts[a.Name]
 		found := map[reconcile.FindingKind]float64{}
-		for _, f := range h.findings(a.Name, report, time.Now()) {
+		for _, f := range h.findings(a.Name, k, time.Now()) {
 			found[f.Kind] = 1
 		}
 		for _, kind := range reconcile.FindingKinds {
@@ -135,15 +133,29 @@ func (h *handlers) measureFindings(ctx context.Context) {
 	}
 }
 
-// latest returns the reports, and lets read fill them if they are too old.
-func (c *reportCache) latest(now time.Time, read func(map[spacelift.Account]*reconcile.Report)) map[spacelift.Account]*reconcile.Report {
+// recentKnowledge returns what Temporal shows of each account, or showed within
+// knowledgeAge. It leaves out the accounts for which Temporal didn't answer.
+func (h *handlers) recentKnowledge(ctx context.Context) map[spacelift.Account]knowledge {
+	return h.knowledge.latest(time.Now(), func(accounts map[spacelift.Account]knowledge) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), metricsTimeout) // the next requests use it too
+		defer cancel()
+		for _, a := range h.door.accounts {
+			if k, err := h.know(ctx, a.Name); err == nil {
+				accounts[a.Name] = k
+			}
+		}
+	})
+}
+
+// latest returns what is known of each account, and lets read fill it if it is too old.
+func (c *knowledgeCache) latest(now time.Time, read func(map[spacelift.Account]knowledge)) map[spacelift.Account]knowledge {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.reports == nil || now.Sub(c.read) >= reportAge {
-		c.reports, c.read = map[spacelift.Account]*reconcile.Report{}, now
-		read(c.reports)
+	if c.accounts == nil || now.Sub(c.read) >= knowledgeAge {
+		c.accounts, c.read = map[spacelift.Account]knowledge{}, now
+		read(c.accounts)
 	}
-	return c.reports
+	return c.accounts
 }
 
 func toAPIReadiness(h inbox.Health, now time.Time) api.Readiness {

@@ -66,7 +66,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 		door: door, inbox: box, temporal: temporal, registry: registry, policies: cfg.Policies, taskQueue: cfg.TaskQueue, reconcile: cfg.Reconcile,
 		replays: newReplayCache(), streams: newOpenStreams(), stopping: cfg.Stopping, leaving: cfg.Leaving, temporalProblem: cfg.TemporalProblem,
 		replica: cfg.Replica, peers: others,
-		started: time.Now(), version: cfg.Version, log: log, audit: cfg.Audit, keys: keys,
+		started: time.Now(), version: cfg.Version, log: log, audit: cfg.Audit, keys: keys, contract: contract,
 	}
 	pages, err := newPages(cfg, keys, contract, routes, log)
 	if err != nil {
@@ -101,7 +101,7 @@ type handlers struct {
 	taskQueue string
 	reconcile time.Duration // between comparisons with Spacelift
 	replays   *replayCache
-	reports   reportCache // of metrics
+	knowledge knowledgeCache // of metrics and the status
 	streams   *openStreams
 	stopping  <-chan struct{} // closed when streams must end
 	leaving   <-chan struct{} // closed when the process begins to stop
@@ -111,9 +111,11 @@ type handlers struct {
 
 	temporalProblem func() (time.Time, string) // nil: unknown
 
-	version string
-	log     *slog.Logger
-	audit   *audit.Log // nil for none
+	version  string
+	log      *slog.Logger
+	audit    *audit.Log // nil for none
+	verified verification
+	contract *contract
 }
 
 var _ genserver.StrictServerInterface = (*handlers)(nil)

@@ -24,11 +24,17 @@ type Stacks interface {
 	deploy.PolicyReader
 }
 
-// Policies resolves the rules and labels of a stack to a policy: a *policy.Definitions.
+// Policies resolves the rules and labels of a stack to a policy, and knows profiles and
+// windows: a *policy.Definitions.
 type Policies interface {
 	NeedsSpaces() bool
 	Resolve(s policy.Stack) policy.Policy
 	Gate(p policy.Policy, stack string, freezes []policy.Freeze, at time.Time) policy.Gate
+	Calendar(p policy.Policy, stack string, freezes []policy.Freeze, from, until time.Time) []policy.Period
+	Profile(name string) policy.Policy
+	Profiles() []string
+	Windows() []string
+	Zone(window string) string
 }
 
 // stacksTimeout bounds how long a caller waits for Spacelift.

@@ -178,6 +178,24 @@ func (e ReadinessStatus) Valid() bool {
 	}
 }
 
+// Defines values for Severity.
+const (
+	SeverityCritical Severity = "critical"
+	SeverityWarning  Severity = "warning"
+)
+
+// Valid indicates whether the value is a known member of the Severity enum.
+func (e Severity) Valid() bool {
+	switch e {
+	case SeverityCritical:
+		return true
+	case SeverityWarning:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TriggerRequestType.
 const (
 	TriggerRequestTypePROPOSED TriggerRequestType = "PROPOSED"
@@ -270,10 +288,47 @@ type Account struct {
 	Webhook *AccountWebhook `json:"webhook,omitempty"`
 }
 
+// AccountFinding A finding, and the account that it is about.
+type AccountFinding struct {
+	// Account Account name.
+	Account string `json:"account"`
+
+	// Fix How to fix it.
+	Fix string `json:"fix"`
+
+	// Kind The kind of problem, as a stable word.
+	Kind string `json:"kind"`
+
+	// Severity `critical`: runs may be late, unguarded or unnoticed now. `warning`: it needs attention, but Gantry works.
+	Severity Severity `json:"severity"`
+
+	// Since Since when.
+	Since time.Time `json:"since"`
+
+	// Summary The problem, as a sentence.
+	Summary string `json:"summary"`
+}
+
 // AccountList The configured accounts.
 type AccountList struct {
 	// Accounts Accounts, in the order of the configuration.
 	Accounts []Account `json:"accounts"`
+}
+
+// AccountStatus What Gantry knows of an account.
+type AccountStatus struct {
+	// LastNotification When its last authentic notification arrived; missing if none did in the last day.
+	LastNotification *time.Time `json:"lastNotification,omitempty"`
+
+	// LastReconcile The latest comparison of the account's runs with Spacelift; missing before the first one, and if comparisons
+	// are switched off.
+	LastReconcile *Reconciliation `json:"lastReconcile,omitempty"`
+
+	// Name Account name.
+	Name string `json:"name"`
+
+	// Webhook The named webhook that Gantry watches; missing if it watches none, or can't read it.
+	Webhook *AccountWebhook `json:"webhook,omitempty"`
 }
 
 // AccountWebhook The named webhook that Gantry watches; missing if it watches none, or can't read it.
@@ -398,6 +453,15 @@ type AuditList struct {
 // that it was sent and may have taken effect.
 type AuditResult string
 
+// AuditVerification Whether audit logs are as they were written.
+type AuditVerification struct {
+	// Logs The logs, that of the replica which answers first.
+	Logs []VerifiedLog `json:"logs"`
+
+	// Replicas The replicas whose logs these are, that which answers first, and those that did not answer.
+	Replicas []Replica `json:"replicas"`
+}
+
 // Bypass The newest confirmation or apply against the policy in effect; missing if there was none.
 type Bypass struct {
 	// Actor Who confirmed it, if Spacelift says so.
@@ -411,6 +475,69 @@ type Bypass struct {
 
 	// StateVersion Ordinal of the state by which the run continued.
 	StateVersion int `json:"stateVersion"`
+}
+
+// Calendar When windows and freezes let Gantry confirm, between two times.
+type Calendar struct {
+	// Account Account name.
+	Account string `json:"account"`
+
+	// Freezes The freezes between these times that the caller may see, oldest first.
+	Freezes []Freeze `json:"freezes"`
+
+	// From Beginning of the periods.
+	From time.Time `json:"from"`
+
+	// Rows What was asked for; the account first, then profiles, then windows.
+	Rows []CalendarRow `json:"rows"`
+
+	// Until End of the periods.
+	Until time.Time `json:"until"`
+
+	// Windows The windows that rows name, by name.
+	Windows []Window `json:"windows"`
+}
+
+// CalendarPeriod A stretch of time in which the same windows and freezes keep Gantry from confirming.
+type CalendarPeriod struct {
+	// Freezes Ids of the freezes in effect, of all stacks or of this one.
+	Freezes []string `json:"freezes"`
+
+	// From When it begins.
+	From time.Time `json:"from"`
+
+	// Open Whether plans may be confirmed.
+	Open bool `json:"open"`
+
+	// Until When it ends.
+	Until time.Time `json:"until"`
+
+	// Windows Names of the windows that are closed.
+	Windows []string `json:"windows"`
+}
+
+// CalendarRow When plans of something may be confirmed, by windows and freezes.
+type CalendarRow struct {
+	// Gate Whether windows and freezes let Gantry confirm.
+	Gate Gate `json:"gate"`
+
+	// Kind What it is about: `account`, `stack`, `profile` or `window`.
+	Kind string `json:"kind"`
+
+	// Name Its name.
+	Name string `json:"name"`
+
+	// Next When a plan may be confirmed next: now if `gate` is open; missing if never, unless someone acts.
+	Next *time.Time `json:"next,omitempty"`
+
+	// Periods The periods, in order and without a gap. They end before `until` if there are more than 1000.
+	Periods []CalendarPeriod `json:"periods"`
+
+	// Problems Labels of the stack that Gantry can't follow; missing if there are none. It confirms nothing until they are fixed.
+	Problems []PolicyProblem `json:"problems,omitempty"`
+
+	// Windows Names of the windows that all must be open.
+	Windows []string `json:"windows"`
 }
 
 // Caller A person or machine that calls the API.
@@ -865,6 +992,18 @@ type Finding struct {
 
 	// Summary The problem, as a sentence.
 	Summary string `json:"summary"`
+}
+
+// FindingList Findings of all accounts.
+type FindingList struct {
+	// Findings Findings, the critical ones first; empty if all is well.
+	Findings []AccountFinding `json:"findings"`
+
+	// Replicas The replicas that the list covers, that which answers first, and those that did not answer.
+	Replicas []Replica `json:"replicas"`
+
+	// Unknown The accounts that Temporal doesn't answer for now; the list has what replicas noticed themselves. Missing if there are none.
+	Unknown []string `json:"unknown,omitempty"`
 }
 
 // Forwarding Forwarding status of an accepted event: `pending`, `forwarded`, `late` (the run's execution had
@@ -1386,6 +1525,51 @@ type Replica struct {
 	Problem *string `json:"problem,omitempty"`
 }
 
+// ReplicaStatus A replica and its work.
+type ReplicaStatus struct {
+	// Dead Deliveries that Temporal refused permanently.
+	Dead *int `json:"dead,omitempty"`
+
+	// Forwarding Forwarding of events to Temporal.
+	Forwarding *ForwardingHealth `json:"forwarding,omitempty"`
+
+	// ID The last 12 characters of the ids of its deliveries; missing if it did not answer.
+	ID *string `json:"id,omitempty"`
+
+	// Inbox The store of accepted events.
+	Inbox *InboxHealth `json:"inbox,omitempty"`
+
+	// Name Its name, or its address if it did not answer.
+	Name string `json:"name"`
+
+	// Problem Why it did not answer.
+	Problem *string `json:"problem,omitempty"`
+
+	// StartedAt When it started.
+	StartedAt *time.Time `json:"startedAt,omitempty"`
+
+	// Version Its version.
+	Version *string `json:"version,omitempty"`
+}
+
+// ReplicaVersion The version of a replica.
+type ReplicaVersion struct {
+	// ID The last 12 characters of the ids of its deliveries; missing if it did not answer.
+	ID *string `json:"id,omitempty"`
+
+	// Name Its name, or its address if it did not answer.
+	Name string `json:"name"`
+
+	// Problem Why it did not answer.
+	Problem *string `json:"problem,omitempty"`
+
+	// StartedAt When it started.
+	StartedAt *time.Time `json:"startedAt,omitempty"`
+
+	// Version Its version.
+	Version *string `json:"version,omitempty"`
+}
+
 // RequiredApprovals Approvals that an expression of the policy asks for, besides the stack's own. Each person's approval counts once.
 type RequiredApprovals struct {
 	// Given How many of them have approved.
@@ -1705,6 +1889,9 @@ type RunSummary struct {
 // RunType Type of a run as Spacelift spells it. Gantry passes unknown types through.
 type RunType = string
 
+// Severity `critical`: runs may be late, unguarded or unnoticed now. `warning`: it needs attention, but Gantry works.
+type Severity string
+
 // SkipRequest A stack of a chain to skip.
 type SkipRequest struct {
 	// Note Why, for the timeline.
@@ -1770,6 +1957,33 @@ type StateEntry struct {
 
 	// StateVersion Ordinal of the state within the run, from 0.
 	StateVersion int `json:"stateVersion"`
+}
+
+// Status Whether all is well, and what replicas and accounts are doing.
+type Status struct {
+	// Accounts Accounts, in the order of the configuration.
+	Accounts []AccountStatus `json:"accounts"`
+
+	// At The time of the check.
+	At time.Time `json:"at"`
+
+	// Findings Findings, the critical ones first.
+	Findings []AccountFinding `json:"findings"`
+
+	// Level `ok`; `warning` (Gantry works, and something needs attention); `critical` (someone should act now).
+	Level string `json:"level"`
+
+	// Replicas The replicas, that which answers first.
+	Replicas []ReplicaStatus `json:"replicas"`
+
+	// Summary The level, as a sentence.
+	Summary string `json:"summary"`
+
+	// Traffic Requests to the webhook in the last day, by account, outcome and reason.
+	Traffic []Traffic `json:"traffic"`
+
+	// Unknown The accounts that Temporal doesn't answer for now; missing if there are none.
+	Unknown []string `json:"unknown,omitempty"`
 }
 
 // Timeline A page of a run's timeline.
@@ -1843,6 +2057,25 @@ type TokenList struct {
 	Tokens []Token `json:"tokens"`
 }
 
+// Traffic Requests to the webhook with the same account, outcome and reason.
+type Traffic struct {
+	// Account Account name; missing if the request named none that could be trusted.
+	Account *string `json:"account,omitempty"`
+
+	// Count How many there were.
+	Count int `json:"count"`
+
+	// Last When the last one arrived.
+	Last time.Time `json:"last"`
+
+	// Outcome Gantry's answer to a request to `/webhook`: `accepted` (stored), `duplicate` (received before), `ignored`
+	// (authentic, but of no use), `refused` (not authentic, or unacceptable), `unavailable` (could not be stored).
+	Outcome Outcome `json:"outcome"`
+
+	// Reason The reason as a stable word, unless the outcome is `accepted`.
+	Reason *string `json:"reason,omitempty"`
+}
+
 // Trigger A run that was triggered.
 type Trigger struct {
 	// Account Account name.
@@ -1888,6 +2121,39 @@ type Unblock struct {
 // Verdict A decision about a plan; `revoke` withdraws your own approval.
 type Verdict string
 
+// VerifiedLog The result of verifying a log.
+type VerifiedLog struct {
+	// At When it was verified.
+	At time.Time `json:"at"`
+
+	// Entries How many entries it has.
+	Entries int `json:"entries"`
+
+	// First Number of its first entry; more than 1 if older files were removed. Missing if it has none.
+	First *int64 `json:"first,omitempty"`
+
+	// Head The last entry of a log. Kept elsewhere, it proves that nothing was dropped from the log's end.
+	Head *AuditHead `json:"head,omitempty"`
+
+	// Problems The first places where it is not as it was written, as sentences; empty if all is well.
+	Problems []string `json:"problems"`
+
+	// Replica The replica whose log it is.
+	Replica string `json:"replica"`
+}
+
+// Version The versions of Gantry.
+type Version struct {
+	// Contract Version of this contract.
+	Contract string `json:"contract"`
+
+	// Replicas The replicas, that which answers first.
+	Replicas []ReplicaVersion `json:"replicas"`
+
+	// Version Version of the replica that answers.
+	Version string `json:"version"`
+}
+
 // WaitingFor What a run waits for; missing if it waits for nothing.
 type WaitingFor struct {
 	// Next What happens next, and when.
@@ -1907,6 +2173,15 @@ type WaitingFor struct {
 
 	// Who The people who can unblock it.
 	Who *string `json:"who,omitempty"`
+}
+
+// Window A window of the configuration.
+type Window struct {
+	// Name Name of the window.
+	Name string `json:"name"`
+
+	// TimeZone Its time zone in the IANA database; empty if the configuration has no such window any more.
+	TimeZone string `json:"timeZone"`
 }
 
 // AccountPath An id as Spacelift creates it, without slashes, spaces or control characters.
@@ -2078,6 +2353,24 @@ type ListTimelineParams struct {
 	PageToken *PageToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
 }
 
+// ListWindowsParams defines parameters for ListWindows.
+type ListWindowsParams struct {
+	// Stack Only this stack. At most one of `stack`, `profile` and `window` may be given.
+	Stack *ID `form:"stack,omitempty" json:"stack,omitempty"`
+
+	// Profile Only this profile.
+	Profile *ID `form:"profile,omitempty" json:"profile,omitempty"`
+
+	// Window Only this window.
+	Window *ID `form:"window,omitempty" json:"window,omitempty"`
+
+	// From Beginning of the periods; by default now.
+	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// Days Number of days that the periods cover, of 24 hours each.
+	Days *int `form:"days,omitempty" json:"days,omitempty"`
+}
+
 // ListAuditParams defines parameters for ListAudit.
 type ListAuditParams struct {
 	// By Only entries of this person or machine; Gantry selects what it did by its rules.
@@ -2151,6 +2444,12 @@ type RedeliverParams struct {
 	// repeat gets the first answer. A key belongs to the token's bearer and to the subject of the request. Gantry
 	// refuses a key that was used for another request. Without a key, each request counts separately.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListFindingsParams defines parameters for ListFindings.
+type ListFindingsParams struct {
+	// Account Only findings about this account.
+	Account *ID `form:"account,omitempty" json:"account,omitempty"`
 }
 
 // RedeliverDeadParams defines parameters for RedeliverDead.
