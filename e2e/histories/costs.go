@@ -21,7 +21,7 @@ var limits = map[string]int{
 	"freezes-declared-and-lifted": 60,
 	"retry-of-a-failed-run":       26,
 
-	"approved-by-two":  86, // includes four messages of six events each
+	"approved-by-two":  92, // includes four messages of six events each
 	"rejected":         54,
 	"revoked":          82, // three decisions, each of which lists show
 	"review-passed-on": 74, // two actions that people decided
