@@ -26,15 +26,16 @@ import (
 
 // remote holds the flags that say which Gantry to ask and how to print its answers.
 type remote struct {
-	url, tokenFile *string
-	output         *output.Flags
+	target
+	tokenFile *string
+	output    *output.Flags
 }
 
 // remoteFlags adds the flags of every command that asks a Gantry.
 func remoteFlags(parent *cobra.Command) *remote {
 	flags := parent.PersistentFlags()
 	return &remote{
-		url:       flags.String("url", "", "address of Gantry (GANTRY_URL; default "+defaultURL+")"),
+		target:    targetFlags(parent),
 		tokenFile: flags.String("token-file", "", "file that holds the token (GANTRY_TOKEN_FILE, or GANTRY_TOKEN for the token itself)"),
 		output:    output.AddFlags(parent, flags),
 	}
@@ -52,6 +53,7 @@ type session struct {
 	*output.Printer
 	*client.Client
 	streams *client.Client // without a timeout
+	account string         // of commands without --account, if the context names one
 }
 
 // connect prepares a session; it sends nothing yet.
@@ -60,14 +62,15 @@ func (r *remote) connect(cmd *cobra.Command) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{Printer: printer}
-	u, err := addressOf(*r.url)
+	u, in, err := r.address()
 	if err != nil {
 		return nil, err
 	}
-	address := u.String()
+	s, address := &session{Printer: printer, account: in.Account}, u.String()
 	token, err := readToken(*r.tokenFile)
-	if errors.Is(err, errNoToken) {
+	if errors.Is(err, errNoToken) && in.TokenFile != "" {
+		token, err = readToken(in.TokenFile)
+	} else if errors.Is(err, errNoToken) {
 		token, err = loginToken(cmd.Context(), strings.TrimSuffix(address, "/"))
 	}
 	if err != nil {
@@ -83,16 +86,6 @@ func (r *remote) connect(cmd *cobra.Command) (*session, error) {
 		return nil, fmt.Errorf("--url: %w", err)
 	}
 	return s, nil
-}
-
-// addressOf returns the address of Gantry that a flag or the environment gives.
-func addressOf(flag string) (*url.URL, error) {
-	address := cmp.Or(flag, os.Getenv("GANTRY_URL"), defaultURL)
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, fmt.Errorf("--url: %q is not an address such as https://gantry.example.com", address)
-	}
-	return u, nil
 }
 
 // newClient returns a client of the API that follows no redirects.
@@ -277,9 +270,10 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// theAccount returns the named account, or the only one that Gantry serves.
+// theAccount returns the named account, that of the context, or the only one that Gantry
+// serves.
 func (s *session) theAccount(ctx context.Context, named string) (string, error) {
-	if named != "" {
+	if named = cmp.Or(named, s.account); named != "" {
 		return named, nil
 	}
 	accounts, err := s.accounts(ctx)

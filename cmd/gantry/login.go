@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/oauth2"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/contexts"
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 )
 
@@ -33,12 +34,12 @@ address of Gantry, unless they are given a token. It is kept in your configurati
 
 Sign in only at addresses that you know: the Gantry there receives a token in your name.`,
 	}
-	address := cmd.Flags().String("url", "", "address of Gantry (GANTRY_URL; default "+defaultURL+")")
+	where := targetFlags(cmd)
 	here := cmd.Flags().Bool("browser", false, "sign in with a browser on this machine, not with a code")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx, cancel := context.WithTimeout(cmd.Context(), loginPatience)
 		defer cancel()
-		at, err := gantryAddress(*address)
+		at, err := where.encrypted()
 		if err != nil {
 			return err
 		}
@@ -53,7 +54,7 @@ Sign in only at addresses that you know: the Gantry there receives a token in yo
 		if err != nil {
 			return err
 		}
-		if err := editLogins(func(all logins) { all[at] = saved }); err != nil {
+		if err := contexts.EditLogins(func(all contexts.Logins) { all[at] = saved }); err != nil {
 			return err
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "signed in to %s; gantry whoami shows your roles\n", at)
@@ -64,13 +65,13 @@ Sign in only at addresses that you know: the Gantry there receives a token in yo
 
 func newLogoutCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "logout", Short: "Forget the sign-in of gantry login", Args: cobra.NoArgs}
-	address := cmd.Flags().String("url", "", "address of Gantry (GANTRY_URL; default "+defaultURL+")")
+	where := targetFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		at, err := gantryAddress(*address)
+		at, err := where.encrypted()
 		if err != nil {
 			return err
 		}
-		if err := editLogins(func(all logins) { delete(all, at) }); err != nil {
+		if err := contexts.EditLogins(func(all contexts.Logins) { delete(all, at) }); err != nil {
 			return err
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "signed out of %s on this machine\n", at)
@@ -119,28 +120,28 @@ func newLogin(ctx context.Context, issuer, client string, scopes []string) (logi
 
 // signIn signs in with a code, or with a browser on this machine. visit shows the person
 // the address to open.
-func (l login) signIn(ctx context.Context, here bool, visit func(sentence, url string)) (savedLogin, error) {
+func (l login) signIn(ctx context.Context, here bool, visit func(sentence, url string)) (contexts.Login, error) {
 	if l.client.Endpoint.DeviceAuthURL == "" || here {
 		return l.byLoopback(ctx, visit)
 	}
 	verifier := oauth2.GenerateVerifier()
 	device, err := l.client.DeviceAuth(ctx, oauth2.S256ChallengeOption(verifier))
 	if err != nil {
-		return savedLogin{}, fmt.Errorf("ask %s for a code: %w", l.issuer, err)
+		return contexts.Login{}, fmt.Errorf("ask %s for a code: %w", l.issuer, err)
 	}
 	visit("Enter the code "+output.Clean(device.UserCode)+" at this address:", cmp.Or(device.VerificationURIComplete, device.VerificationURI))
 	token, err := l.client.DeviceAccessToken(ctx, device, oauth2.VerifierOption(verifier))
 	if err != nil {
-		return savedLogin{}, fmt.Errorf("sign in at %s: %w", l.issuer, err)
+		return contexts.Login{}, fmt.Errorf("sign in at %s: %w", l.issuer, err)
 	}
 	return l.keep(ctx, token, "")
 }
 
 // byLoopback signs in with a browser that the issuer sends back to this machine.
-func (l login) byLoopback(ctx context.Context, visit func(sentence, url string)) (savedLogin, error) {
+func (l login) byLoopback(ctx context.Context, visit func(sentence, url string)) (contexts.Login, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return savedLogin{}, fmt.Errorf("listen for the answer of the browser: %w", err)
+		return contexts.Login{}, fmt.Errorf("listen for the answer of the browser: %w", err)
 	}
 	l.client.RedirectURL = "http://" + listener.Addr().String() + "/callback"
 	state, nonce, verifier := rand.Text(), rand.Text(), oauth2.GenerateVerifier()
@@ -163,27 +164,27 @@ func (l login) byLoopback(ctx context.Context, visit func(sentence, url string))
 		l.client.AuthCodeURL(state, oauth2.S256ChallengeOption(verifier), oauth2.SetAuthURLParam("nonce", nonce)))
 	select {
 	case <-ctx.Done():
-		return savedLogin{}, fmt.Errorf("sign in at %s: %w", l.issuer, context.Cause(ctx))
+		return contexts.Login{}, fmt.Errorf("sign in at %s: %w", l.issuer, context.Cause(ctx))
 	case code := <-codes:
 		token, err := l.client.Exchange(ctx, code, oauth2.VerifierOption(verifier))
 		if err != nil {
-			return savedLogin{}, fmt.Errorf("sign in at %s: %w", l.issuer, err)
+			return contexts.Login{}, fmt.Errorf("sign in at %s: %w", l.issuer, err)
 		}
 		return l.keep(ctx, token, nonce)
 	}
 }
 
 // keep checks the issuer's answer. A nonce, unless empty, must be that of the answer.
-func (l login) keep(ctx context.Context, token *oauth2.Token, nonce string) (savedLogin, error) {
+func (l login) keep(ctx context.Context, token *oauth2.Token, nonce string) (contexts.Login, error) {
 	identity, _ := token.Extra("id_token").(string)
 	verified, err := l.provider.Verifier(&oidc.Config{ClientID: l.client.ClientID}).Verify(ctx, identity)
 	switch {
 	case err != nil:
-		return savedLogin{}, fmt.Errorf("the answer of %s isn't valid: %w", l.issuer, err)
+		return contexts.Login{}, fmt.Errorf("the answer of %s isn't valid: %w", l.issuer, err)
 	case nonce != "" && verified.Nonce != nonce:
-		return savedLogin{}, fmt.Errorf("the answer of %s is to another sign-in; run gantry login again", l.issuer)
+		return contexts.Login{}, fmt.Errorf("the answer of %s is to another sign-in; run gantry login again", l.issuer)
 	}
-	return savedLogin{
+	return contexts.Login{
 		Issuer: l.issuer, Client: l.client.ClientID, Scopes: l.client.Scopes, Token: identity, Refresh: token.RefreshToken, Expires: verified.Expiry,
 	}, nil
 }
@@ -194,7 +195,7 @@ var errNoToken = errors.New("no token: run gantry login, or set GANTRY_TOKEN or 
 // loginToken returns a live token of a sign-in to an address. It gets a new one when the
 // last is about to end.
 func loginToken(ctx context.Context, address string) (string, error) {
-	all, err := readLogins()
+	all, err := contexts.ReadLogins()
 	if err != nil {
 		return "", err
 	}
@@ -220,16 +221,16 @@ func loginToken(ctx context.Context, address string) (string, error) {
 		return "", err
 	}
 	fresh.Refresh = cmp.Or(fresh.Refresh, saved.Refresh)
-	return fresh.Token, editLogins(func(all logins) { all[address] = fresh })
+	return fresh.Token, contexts.EditLogins(func(all contexts.Logins) { all[address] = fresh })
 }
 
-// gantryAddress returns the address of Gantry that a flag or the environment gives.
-func gantryAddress(flag string) (string, error) {
-	u, err := addressOf(flag)
+// encrypted returns the address of Gantry, which must be one that a token may be sent to.
+func (t target) encrypted() (string, error) {
+	u, _, err := t.address()
 	if err != nil {
 		return "", err
 	}
-	if u.Scheme == "http" && !near(u) {
+	if !encrypted(u) {
 		return "", fmt.Errorf("--url: %s is not https: a token would be sent unencrypted", u)
 	}
 	return strings.TrimSuffix(u.String(), "/"), nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/authority/issuertest"
+	"github.com/gantryhq/gantry/cmd/gantry/internal/contexts"
 	"github.com/gantryhq/gantry/server"
 )
 
@@ -29,9 +30,9 @@ func loginRig(t *testing.T) (*apiRig, *issuertest.Issuer) {
 	return r, i
 }
 
-func (r *apiRig) saved() savedLogin {
+func (r *apiRig) saved() contexts.Login {
 	r.t.Helper()
-	all, err := readLogins()
+	all, err := contexts.ReadLogins()
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -48,18 +49,15 @@ func TestLogin(t *testing.T) {
 		t.Fatalf("exit code %d:\n%s%s", code, out, said)
 	}
 	r.wants([]string{"jane", "oidc sso", "role:", "none"}, "whoami")
-	name, err := loginsFile()
-	if err != nil {
-		t.Fatal(err)
-	}
+	name := filepath.Join(os.Getenv("XDG_CONFIG_HOME"), "gantry", "logins.json")
 	for file, mode := range map[string]os.FileMode{name: 0o600, filepath.Dir(name): 0o700} {
 		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != mode {
 			t.Errorf("%s has mode %s (%v)", file, info.Mode(), err)
 		}
 	}
 	before := r.saved()
-	expire := func(all logins) { s := all[r.server.URL]; s.Expires = time.Now(); all[r.server.URL] = s }
-	if err := editLogins(expire); err != nil {
+	expire := func(all contexts.Logins) { s := all[r.server.URL]; s.Expires = time.Now(); all[r.server.URL] = s }
+	if err := contexts.EditLogins(expire); err != nil {
 		t.Fatal(err)
 	}
 	r.wants([]string{"jane"}, "whoami")
@@ -80,7 +78,7 @@ func TestLoginEnds(t *testing.T) {
 	if _, said, code := r.run("login"); code != 0 {
 		t.Fatal(said)
 	}
-	if err := editLogins(func(all logins) {
+	if err := contexts.EditLogins(func(all contexts.Logins) {
 		s := all[r.server.URL]
 		s.Expires, s.Refresh = time.Now(), "revoked"
 		all[r.server.URL] = s
@@ -88,7 +86,7 @@ func TestLoginEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.refused(1, []string{"has ended", "run gantry login"}, "whoami")
-	name, _ := loginsFile()
+	name := filepath.Join(os.Getenv("XDG_CONFIG_HOME"), "gantry", "logins.json")
 	if err := os.Chmod(name, 0o644); err != nil {
 		t.Fatal(err)
 	}

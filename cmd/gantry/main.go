@@ -60,7 +60,7 @@ explains what it did.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServeCommand(), newSetupCommand(), newDoctorCommand(), newHealthCommand(), newTokenCommand(), newLoginCommand(), newLogoutCommand(), newWhoamiCommand(),
+	root.AddCommand(newServeCommand(), newSetupCommand(), newDoctorCommand(), newHealthCommand(), newTokenCommand(), newLoginCommand(), newLogoutCommand(), newContextCommand(), newWhoamiCommand(),
 		newRunsCommand(), newStacksCommand(), newFreezesCommand(), newChainsCommand(), newDeliveriesCommand(), newAuditCommand(), newLintCommand(), newSchemaCommand())
 	output.AddColourFlag(root)
 	root.InitDefaultCompletionCmd()

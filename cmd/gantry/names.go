@@ -44,6 +44,8 @@ func namesOf(answer any) []string {
 		return names(a.Tokens, func(t api.Token) string { return t.Name })
 	case api.AccountList:
 		return names(a.Accounts, func(a api.Account) string { return a.Name })
+	case contextList:
+		return names(a.Contexts, func(c listedContext) string { return c.Name })
 	case api.Caller:
 		return []string{a.Name}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -60,7 +61,7 @@ func newRunsListCommand(r *remote) *cobra.Command {
 	bypassed := f.Bool("bypassed", false, "only runs of which a plan was applied against its policy")
 	limit := pagingFlags(cmd)
 	listing(r, cmd, func(ctx context.Context, s *session, _ []string) (api.RunList, error) {
-		return s.runs(ctx, api.ListRunsParams{Account: given(*account), Stack: given(*stack), State: given(*state), Phase: given(api.Phase(*phase)), Bypassed: given(*bypassed)}, limit.most())
+		return s.runs(ctx, api.ListRunsParams{Account: given(cmp.Or(*account, s.account)), Stack: given(*stack), State: given(*state), Phase: given(api.Phase(*phase)), Bypassed: given(*bypassed)}, limit.most())
 	}, func(s *session, list api.RunList) error {
 		t := s.List("runs", []output.Column{{Title: "STACK"}, {Title: "TYPE", Drop: 2}, {Title: "STATE", Tone: toneOf}, {Title: "PHASE"}, {Title: "STARTED"}, {Title: "ENDED"}, {Title: "RUN", Drop: 1}})
 		for _, run := range list.Runs {
