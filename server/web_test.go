@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/gantryhq/gantry/decide/managed"
 )
 
 // A person without a session is led to the sign-in page and back, also below a path
@@ -28,12 +30,12 @@ func TestPagesNeedACaller(t *testing.T) {
 		t.Errorf("the sign-in page: %d", w.Code)
 	}
 	wantProblem(t, p.send(http.MethodGet, "/", nil, "Authorization", "Bearer wrong"), http.StatusUnauthorized, "unauthenticated")
-	if w := p.send(http.MethodGet, "/", nil, "Authorization", "Bearer "+viewerToken); w.Header().Get("Location") != "./docs" {
-		t.Errorf("a bearer: %d %s", w.Code, w.Header())
+	if w := p.send(http.MethodGet, "/", nil, "Authorization", "Bearer "+viewerToken); !strings.Contains(w.Body.String(), "Nothing waits for you") {
+		t.Errorf("a bearer: %d %s", w.Code, w.Body)
 	}
 	p.send(http.MethodPost, "/sign-in/token", url.Values{"token": {viewerToken}}, "Origin", "https://gantry.acme.example")
-	if w := p.send(http.MethodGet, "/", nil); w.Header().Get("Location") != "./docs" {
-		t.Errorf("a session: %d %s", w.Code, w.Header())
+	if w := p.send(http.MethodGet, "/", nil); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "vera") {
+		t.Errorf("a session: %d %s", w.Code, w.Body)
 	}
 }
 
@@ -48,4 +50,41 @@ func TestNotFoundForPeople(t *testing.T) {
 	}
 	wantProblem(t, r.send(http.MethodGet, "/nowhere", ""), http.StatusNotFound, "not-found")
 	wantProblem(t, r.send(http.MethodGet, "/v1/nowhere", "", "Accept", "text/html", "Authorization", "Bearer "+viewerToken), http.StatusNotFound, "not-found")
+}
+
+// A form of a page decides as the person of the session, with the token of the page; a
+// form of another site doesn't. The page shows the API's own refusal.
+func TestDecideOnAPage(t *testing.T) {
+	r := newRig(t, keepsSessions)
+	r.temporal.set(asking())
+	r.temporal.update = counts
+	p := at(r, "http://localhost")
+	page := strings.TrimPrefix(runPath, "/v1")
+	form := url.Values{"do": {"approve"}, "run": {"acme/network-prod/" + runPath[strings.LastIndex(runPath, "/")+1:] + "/5"}, "key": {"k1"}}
+	p.send(http.MethodPost, "/sign-in/token", url.Values{"token": {approverToken}}, "Origin", "http://localhost")
+	if w := p.send(http.MethodPost, page, form, "Origin", "http://localhost"); w.Code != http.StatusForbidden || len(r.temporal.updates) != 0 {
+		t.Errorf("without the page's token: %d %s", w.Code, w.Body)
+	}
+	form.Set("csrf_token", p.cookies["gantry_csrf"].Value)
+	if w := p.send(http.MethodPost, page, form, "Origin", "https://evil.example"); w.Code != http.StatusForbidden || len(r.temporal.updates) != 0 {
+		t.Errorf("from another site: %d %s", w.Code, w.Body)
+	}
+	if w := p.send(http.MethodPost, page, form, "Origin", "http://localhost"); w.Code != http.StatusSeeOther || len(r.temporal.updates) != 1 {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	if d := r.temporal.updates[0].Args[0].(managed.Decision); d.By.Name != "Ann" || *d.StateVersion != 5 {
+		t.Errorf("the decision is %+v", d)
+	}
+	if w := p.send(http.MethodGet, page, nil); !strings.Contains(w.Body.String(), `name="csrf_token" value="`+p.cookies["gantry_csrf"].Value) {
+		t.Errorf("the page's forms lack the token: %s", w.Body)
+	}
+	p.send(http.MethodPost, "/sign-in/token", url.Values{"token": {viewerToken}}, "Origin", "http://localhost")
+	form.Set("csrf_token", p.cookies["gantry_csrf"].Value)
+	if w := p.send(http.MethodPost, page, form, "Origin", "http://localhost"); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "this needs approver") {
+		t.Errorf("a viewer: %d %s", w.Code, w.Body)
+	}
+	lines := r.log.entries(t, "change")
+	if len(lines) != 1 || lines[0]["by"] != "Ann" || lines[0]["requestId"] == "" {
+		t.Errorf("the log has %v", lines)
+	}
 }

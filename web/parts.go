@@ -139,3 +139,51 @@ func changeSign(change string) (sign, class string) {
 
 // destroys reports whether a change takes something away.
 func destroys(change string) bool { return change == "delete" || change == "replace" }
+
+// windowTitle returns the title of the window.
+func windowTitle(title string, count int) string {
+	if count > 0 {
+		title = "(" + strconv.Itoa(count) + ") " + title
+	}
+	return title + " · Gantry"
+}
+
+func waitVerb(n int) string {
+	if n == 1 {
+		return "waits"
+	}
+	return "wait"
+}
+
+// groupsWords returns the groups of a person for a sentence.
+func groupsWords(groups []string) string {
+	if len(groups) == 0 {
+		return "a group that you belong to"
+	}
+	return "for " + listed(groups)
+}
+
+// listedStacks returns the names of the stacks of runs, the first few.
+func listedStacks(runs []api.RunSummary) string {
+	names := make([]string, 0, len(runs))
+	for _, r := range runs {
+		names = append(names, nameOf(r))
+	}
+	if len(names) > 5 {
+		return strings.Join(names[:5], ", ") + " and " + strconv.Itoa(len(names)-5) + " more"
+	}
+	return strings.Join(names, ", ")
+}
+
+// phaseSentences says where a run is that waits for nothing.
+var phaseSentences = map[api.Phase]string{
+	api.PhaseQueued: "It is queued in Spacelift.", api.PhasePlanning: "Spacelift plans it.", api.PhaseConfirming: "Gantry confirms it.",
+	api.PhaseApplying: "Spacelift applies it.", api.PhaseDone: "It has ended.", api.PhaseFollowing: "Gantry follows it.",
+}
+
+func phaseSentence(p api.Phase) string {
+	if s, ok := phaseSentences[p]; ok {
+		return s
+	}
+	return "It is " + string(p) + "."
+}

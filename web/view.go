@@ -64,7 +64,7 @@ func runPath(account, stack, run string) []string {
 func with(query url.Values, name, value string) templ.SafeURL {
 	q := url.Values{}
 	for n, v := range query {
-		if n != "pageToken" {
+		if n != "pageToken" && n != "from" {
 			q[n] = v
 		}
 	}

@@ -28,7 +28,7 @@ type Config struct {
 	Issuer string
 
 	// TemporalUI returns the address of an execution in Temporal's UI; nil for no links.
-	TemporalUI func(workflowID, temporalRunID string) string
+	TemporalUI func(workflowID string) string
 
 	// Now returns the time; nil means time.Now.
 	Now func() time.Time
@@ -61,7 +61,11 @@ func New(cfg Config) (*Pages, error) {
 // routes lists the pages. POST at the address of a page is what its forms send, so that
 // refusals are shown there and relative addresses stay the same.
 func (p *Pages) routes() {
-	p.page("GET /{$}", p.first)
+	p.page("GET /{$}", p.waiting)
+	p.page("POST /{$}", p.decideWaiting)
+	p.page("GET /runs", p.runs)
+	p.page("GET /accounts/{account}/stacks/{stack}/runs/{run}", p.run)
+	p.page("POST /accounts/{account}/stacks/{stack}/runs/{run}", p.changeRun)
 	p.mux.HandleFunc("GET /sign-in", p.signIn)
 	p.mux.HandleFunc("GET "+assetsPath+"{name}", p.assets.serve)
 }
@@ -143,9 +147,6 @@ func (p *Pages) begin(w http.ResponseWriter, r *http.Request) (*call, error) {
 	return c, nil
 }
 
-// first leads from the first page to Swagger UI.
-func (p *Pages) first(c *call) (answer, error) { return answer{to: at(c.Context(), "docs")}, nil }
-
 // key returns the key of the form, under which the API carries out a change once, however
 // often the form is sent.
 func (c *call) key() *api.IdempotencyKey {
@@ -154,9 +155,6 @@ func (c *call) key() *api.IdempotencyKey {
 	}
 	return nil
 }
-
-// caller returns who the page is for; nil for nobody.
-func caller(ctx context.Context) *api.Caller { return viewOf(ctx).me }
 
 // write renders a page.
 func (p *Pages) write(w http.ResponseWriter, r *http.Request, status int, page templ.Component) {

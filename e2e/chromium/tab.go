@@ -57,7 +57,7 @@ func Open(t *testing.T) *Tab {
 		chromedp.Flag("no-proxy-server", true),
 		chromedp.Flag("host-resolver-rules", "MAP "+UnsafeHost+" 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"), // offline
 	}
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...) // t.Context ends before the last sight
+	ctx, cancel := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...) // that ends before the last sight
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
@@ -195,7 +195,7 @@ func (b *Tab) Picture(name string) {
 	settled := chromedp.Evaluate[any](`Promise.all(document.getAnimations().map(a => a.finished)).then(() => null)`, chromedp.EvalAwaitPromise)
 	Get(b, settled)
 	png := Get(b, chromedp.CaptureScreenshot())
-	if err := os.WriteFile(filepath.Join(Screenshots, name+".png"), png, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(Screenshots, name+".png"), png, 0o600); err != nil {
 		b.t.Fatal(err)
 	}
 }

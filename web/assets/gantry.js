@@ -20,6 +20,7 @@
 	};
 
 	// Ages and countdowns go by the server's clock: the viewer's may be wrong.
+	const ahead = Date.parse(document.querySelector("meta[name=now]").content) - Date.now();
 	const at = (element) => Date.parse(element.dateTime);
 	const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 	const dated = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
@@ -29,12 +30,12 @@
 		if (element.textContent !== text) element.textContent = text;
 	};
 	const tick = () => {
-		const now = Date.now();
+		const now = Date.now() + ahead;
 		for (const e of document.querySelectorAll("time[data-age]")) put(e, span((now - at(e)) / 1000));
 		for (const e of document.querySelectorAll("time[data-countdown]")) put(e, span(Math.max(0, at(e) - now) / 1000));
 	};
 	const localize = (root) => {
-		const today = new Date().toDateString();
+		const today = new Date(Date.now() + ahead).toDateString();
 		for (const e of root.querySelectorAll("time[data-clock]")) {
 			const t = new Date(at(e));
 			put(e, (t.toDateString() === today ? clock : dated).format(t));
@@ -42,15 +43,24 @@
 		for (const e of root.querySelectorAll("time")) e.title = whole.format(at(e));
 	};
 
-	// What a person has begun to write or has opened stays while the page is renewed.
+	// What a person has opened or begun to write stays while the page renews itself.
+	const submits = (event) => event.detail.requestConfig?.triggeringEvent?.type === "submit";
 	const keep = (event) => {
-		const target = event.detail.target;
-		if (!target?.querySelector) return;
-		if (target.querySelector("details.ask[open]") && event.detail.requestConfig?.triggeringEvent?.type !== "submit") event.detail.shouldSwap = false;
+		if (!submits(event) && event.detail.target?.querySelector?.("details.ask[open]")) event.detail.shouldSwap = false;
 	};
 
-	// After a renewal the focus stays where it was, on the element of the same id.
-	let focused = "";
+	// After a renewal the focus is on the element of the same id. Where that is gone, it is
+	// on what came of the form.
+	let focused = null;
+	const refocus = (event) => {
+		const result = submits(event) && document.querySelector("#live .refused, #live .done");
+		if (!result && (focused === null || document.activeElement !== document.body)) return;
+		const same = focused && document.getElementById(focused);
+		const next = result || same || document.getElementById("main");
+		if (result) result.tabIndex = -1;
+		next.focus({ preventScroll: !result });
+	};
+
 	const offline = (lost) => {
 		const note = document.getElementById("offline");
 		if (note) note.hidden = !lost;
@@ -62,7 +72,8 @@
 		setInterval(tick, 1000);
 	});
 	document.addEventListener("htmx:beforeSwap", (event) => {
-		focused = document.activeElement?.id ?? "";
+		const inside = event.detail.target?.contains?.(document.activeElement);
+		focused = inside ? document.activeElement.id : null;
 		keep(event);
 	});
 	document.addEventListener("htmx:afterSwap", (event) => {
@@ -70,7 +81,7 @@
 		tick();
 		const title = event.detail.target?.querySelector?.("[data-title]")?.dataset.title;
 		if (title) document.title = title;
-		if (focused && document.activeElement === document.body) document.getElementById(focused)?.focus({ preventScroll: true });
+		refocus(event);
 	});
 	document.addEventListener("htmx:sseError", () => offline(true));
 	document.addEventListener("htmx:sseOpen", () => offline(false));

@@ -111,6 +111,68 @@ func (s *Site) Handle(request string, h http.HandlerFunc) {
 	s.answers[request] = h
 }
 
+// Stream is a stream of events of the API that a test fills.
+type Stream struct {
+	mu    sync.Mutex
+	open  map[chan string]bool
+	count int
+}
+
+// Stream makes the API answer a request with a stream.
+func (s *Site) Stream(request string) *Stream {
+	st := &Stream{open: map[chan string]bool{}}
+	s.Handle(request, st.serve)
+	return st
+}
+
+func (st *Stream) serve(w http.ResponseWriter, r *http.Request) {
+	events := make(chan string, 16)
+	st.mu.Lock()
+	st.open[events] = true
+	st.count++
+	st.mu.Unlock()
+	w.Header().Set("Content-Type", "text/event-stream")
+	_, _ = io.WriteString(w, "retry: 200\n\n")
+	for {
+		w.(http.Flusher).Flush()
+		select {
+		case <-r.Context().Done():
+			return
+		case e, ok := <-events:
+			if !ok {
+				return
+			}
+			_, _ = io.WriteString(w, e)
+		}
+	}
+}
+
+// Send sends an event to all that follow.
+func (st *Stream) Send(event string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for c := range st.open {
+		c <- "event: " + event + "\nid: 1\ndata: {}\n\n"
+	}
+}
+
+// Cut ends all connections.
+func (st *Stream) Cut() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for c := range st.open {
+		close(c)
+	}
+	clear(st.open)
+}
+
+// Opened returns how often somebody began to follow.
+func (st *Stream) Opened() int {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.count
+}
+
 // Write writes an answer of the API.
 func Write(w http.ResponseWriter, status int, value any) {
 	kind := "application/json"
@@ -210,8 +272,16 @@ func (d *Document) Text() string { return textOf(d.root) }
 // All returns the elements with a tag that have all of some attributes, given as name and
 // value. A class fits if it is one of the element's.
 func (d *Document) All(tag string, attributes ...string) []Element {
+	return Element{d.root}.All(tag, attributes...)
+}
+
+// Element is an element of a page.
+type Element struct{ node *html.Node }
+
+// All returns the elements in it; see Document.All.
+func (e Element) All(tag string, attributes ...string) []Element {
 	var found []Element
-	for n := range d.root.Descendants() {
+	for n := range e.node.Descendants() {
 		e := Element{n}
 		if n.Type == html.ElementNode && n.Data == tag && e.has(attributes) {
 			found = append(found, e)
@@ -219,9 +289,6 @@ func (d *Document) All(tag string, attributes ...string) []Element {
 	}
 	return found
 }
-
-// Element is an element of a page.
-type Element struct{ node *html.Node }
 
 // Text returns its text, with single spaces.
 func (e Element) Text() string { return textOf(e.node) }
@@ -264,7 +331,7 @@ func textOf(root *html.Node) string {
 		for c := range n.ChildNodes() {
 			walk(c)
 		}
-		if n.Type == html.ElementNode && n.Data != "span" && n.Data != "bdi" && n.Data != "strong" && n.Data != "time" && n.Data != "b" && n.Data != "s" {
+		if n.Type == html.ElementNode && n.Data != "span" && n.Data != "bdi" && n.Data != "strong" && n.Data != "time" && n.Data != "b" && n.Data != "s" && n.Data != "code" {
 			text.WriteByte(' ')
 		}
 	}

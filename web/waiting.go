@@ -1,0 +1,397 @@
+package web
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"github.com/gantryhq/gantry/gen/api"
+)
+
+// Views of the page Waiting.
+const (
+	viewMine     = "" // the caller may decide about them
+	viewGroups   = "groups"
+	viewAsked    = "asked"
+	viewHeld     = "held"
+	viewBypassed = "bypassed"
+	viewAll      = "all"
+)
+
+// maxWaiting bounds the runs that the page reads, and pageOfCards those that it shows.
+const (
+	maxWaiting  = 1000
+	pageOfCards = 100
+)
+
+// waitingList is the content of the page Waiting.
+type waitingList struct {
+	view   string
+	query  url.Values
+	counts map[string]int
+	cards  []card
+	more   templ.SafeURL // to the next cards; empty for none
+	oldest time.Time     // since when the oldest run of the view waits; zero for none
+	others int           // runs that wait for others than the caller
+	capped bool          // whether there are more runs than the page reads
+	result decided
+}
+
+// decided is the result of decisions that the page has sent.
+type decided struct {
+	done    string              // what counted, as a sentence
+	refused map[string]*Refusal // by the key of a run
+}
+
+// card is one run, or several that are identical.
+type card struct {
+	runs    []api.RunSummary
+	refused *Refusal
+}
+
+func (c card) first() api.RunSummary { return c.runs[0] }
+
+// runKey names a run in a form.
+func runKey(r api.RunSummary) string {
+	version := ""
+	if r.StateVersion != nil {
+		version = strconv.Itoa(*r.StateVersion)
+	}
+	return strings.Join([]string{url.PathEscape(r.Account), url.PathEscape(r.Stack), url.PathEscape(r.Run), version}, "/")
+}
+
+// may reports whether the API would take a decision from the caller now.
+func may(r api.RunSummary, v api.Verdict) bool { return slices.Contains(r.CanDecide, v) }
+
+func (p *Pages) waiting(c *call) (answer, error) {
+	l, err := p.readWaiting(c, decided{})
+	if err != nil {
+		return answer{}, err
+	}
+	return show(waitingPage(l))
+}
+
+// readWaiting reads all runs that wait, and selects those of the view.
+func (p *Pages) readWaiting(c *call, result decided) (waitingList, error) {
+	l := waitingList{view: c.URL.Query().Get("show"), query: c.URL.Query(), counts: map[string]int{}, result: result}
+	all, capped, err := listRuns(c, api.ListRunsParams{Waiting: new("any"), Order: new(api.ListRunsParamsOrder("oldest"))}, maxWaiting)
+	if err != nil {
+		return l, err
+	}
+	bypassed, _, err := listRuns(c, api.ListRunsParams{Bypassed: new(true)}, pageOfCards)
+	if err != nil {
+		return l, err
+	}
+	l.capped = capped
+	me := viewOf(c.Context()).me
+	selected := map[string][]api.RunSummary{viewAll: all, viewBypassed: bypassed}
+	for _, r := range all {
+		for view, in := range map[string]bool{
+			viewMine: may(r, api.VerdictApprove), viewGroups: asksGroups(r, me.Groups), viewAsked: asked(r, me), viewHeld: r.Phase == api.PhaseHolding,
+		} {
+			if in {
+				selected[view] = append(selected[view], r)
+			}
+		}
+	}
+	for view, runs := range selected {
+		l.counts[view] = len(runs)
+	}
+	l.others = len(all) - l.counts[viewMine]
+	if _, known := selected[l.view]; !known && !slices.Contains([]string{viewMine, viewGroups, viewAsked, viewHeld}, l.view) {
+		l.view = viewMine
+	}
+	l.cards = cardsOf(selected[l.view])
+	if len(selected[l.view]) > 0 {
+		l.oldest = since(selected[l.view][0])
+	}
+	l.cut(c)
+	return l, nil
+}
+
+// cut keeps one page of cards, and gives them what was refused.
+func (l *waitingList) cut(c *call) {
+	from, _ := strconv.Atoi(c.URL.Query().Get("from"))
+	from = min(max(from, 0), len(l.cards))
+	l.cards = l.cards[from:]
+	if len(l.cards) > pageOfCards {
+		l.cards = l.cards[:pageOfCards]
+		l.more = with(l.query, "from", strconv.Itoa(from+pageOfCards))
+	}
+	for i := range l.cards {
+		for _, r := range l.cards[i].runs {
+			l.cards[i].refused = cmp.Or(l.cards[i].refused, l.result.refused[runKey(r)])
+		}
+	}
+}
+
+// listRuns lists runs, up to a number. It reports whether there are more.
+func listRuns(c *call, params api.ListRunsParams, most int) (all []api.RunSummary, more bool, err error) {
+	params.PageSize = new(min(most, 200))
+	for {
+		page, err := c.API.ListRunsWithResponse(c.Context(), &params)
+		if err != nil {
+			return nil, false, err
+		}
+		all = append(all, page.JSON200.Runs...)
+		params.PageToken = page.JSON200.NextPageToken
+		if params.PageToken == nil || len(all) >= most {
+			return all, params.PageToken != nil, nil
+		}
+	}
+}
+
+// since returns since when a run waits.
+func since(r api.RunSummary) time.Time {
+	if r.WaitingFor != nil {
+		return r.WaitingFor.Since
+	}
+	return r.StartedAt
+}
+
+// asksGroups reports whether a run waits for the approval of one of some groups.
+func asksGroups(r api.RunSummary, groups []string) bool {
+	if r.Approvals == nil || r.WaitingFor == nil || r.WaitingFor.What != "person" {
+		return false
+	}
+	if g := r.Approvals.Group; g != nil && slices.Contains(groups, *g) {
+		return true
+	}
+	return slices.ContainsFunc(r.Approvals.Required, func(q api.RequiredApprovals) bool { return q.Group != nil && slices.Contains(groups, *q.Group) })
+}
+
+// asked reports whether a person wrote or triggered a run.
+func asked(r api.RunSummary, me *api.Caller) bool {
+	names := append([]string{me.Name}, me.Aliases...)
+	by := []string{deref(r.TriggeredBy)}
+	if r.Commit != nil {
+		by = append(by, deref(r.Commit.AuthorLogin), deref(r.Commit.AuthorName))
+	}
+	return slices.ContainsFunc(by, func(name string) bool {
+		return name != "" && slices.ContainsFunc(names, func(mine string) bool { return strings.EqualFold(mine, name) })
+	})
+}
+
+// cardsOf puts runs on cards, of which identical plans that the caller may approve share
+// one: those of the same commit with the same changes.
+func cardsOf(runs []api.RunSummary) []card {
+	var all []card
+	place := map[string]int{}
+	for _, r := range runs {
+		what, ok := identity(r)
+		if i, seen := place[what]; ok && seen {
+			all[i].runs = append(all[i].runs, r)
+			continue
+		}
+		if ok {
+			place[what] = len(all)
+		}
+		all = append(all, card{runs: []api.RunSummary{r}})
+	}
+	return all
+}
+
+// identity returns what identical plans have in common. A plan that isn't to be approved,
+// or whose commit or changes are unknown, is like no other.
+func identity(r api.RunSummary) (string, bool) {
+	if !may(r, api.VerdictApprove) || r.Commit == nil || deref(r.Commit.Hash) == "" || r.Delta == nil || r.Approvals == nil {
+		return "", false
+	}
+	return fmt.Sprintf("%s %d %d %d %s", *r.Commit.Hash, r.Delta.Added, r.Delta.Changed, r.Delta.Deleted, deref(r.Approvals.Group)), true
+}
+
+// verdicts has the decisions that a form may send, and the words for each that counted.
+var verdicts = map[api.Verdict]string{api.VerdictApprove: "approved", api.VerdictReject: "rejected", api.VerdictRevoke: "revoked your approval of"}
+
+// decideWaiting sends the decision of a form about one run, or about identical ones.
+func (p *Pages) decideWaiting(c *call) (answer, error) {
+	if err := c.ParseForm(); err != nil {
+		return answer{}, err
+	}
+	verdict := api.Verdict(c.PostForm.Get("verdict"))
+	result, status := decided{refused: map[string]*Refusal{}}, http.StatusOK
+	var counted []string
+	for i, key := range c.PostForm["run"] {
+		stack, err := c.decide(key, verdict, i)
+		refusal, refused := errors.AsType[*Refusal](err)
+		switch {
+		case refused:
+			result.refused[key], status = refusal, max(status, refusal.Status)
+		case err != nil:
+			return answer{}, err
+		default:
+			counted = append(counted, stack)
+		}
+	}
+	if len(counted) > 0 {
+		result.done = fmt.Sprintf("You %s %s.", verdicts[verdict], listed(counted))
+	}
+	if status == http.StatusOK && c.Header.Get("HX-Request") == "" {
+		return answer{to: "?" + c.URL.RawQuery}, nil
+	}
+	l, err := p.readWaiting(c, result)
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{status: status, page: waitingPage(l)}, nil
+}
+
+// decide sends a decision about a run that a form names, and returns its stack.
+func (c *call) decide(key string, verdict api.Verdict, number int) (string, error) {
+	parts := strings.Split(key, "/")
+	if len(parts) != 4 || verdicts[verdict] == "" {
+		return "", &Refusal{api.Problem{Status: http.StatusBadRequest, Title: "Invalid form", Detail: new("load the page again, then decide")}}
+	}
+	for i, part := range parts {
+		parts[i], _ = url.PathUnescape(part) // what can't be read names no run
+	}
+	body := api.DecisionRequest{Verdict: verdict}
+	if note := strings.TrimSpace(c.PostForm.Get("note")); note != "" {
+		body.Note = &note
+	}
+	if version, err := strconv.Atoi(parts[3]); err == nil {
+		body.StateVersion = &version
+	}
+	params := &api.DecideRunParams{}
+	if k := c.key(); k != nil {
+		params.IdempotencyKey = new(*k + "-" + strconv.Itoa(number))
+	}
+	_, err := c.API.DecideRunWithResponse(c.Context(), parts[0], parts[1], parts[2], params, body)
+	return parts[1], err
+}
+
+// listed returns names as a sentence lists them.
+func listed(names []string) string {
+	switch n := len(names); {
+	case n > 4:
+		return plural(n, "plan")
+	case n > 1:
+		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
+	}
+	return names[0]
+}
+
+// headline returns the answer to what the page is asked.
+func (l waitingList) headline() string {
+	n := l.counts[l.view]
+	wait := "wait"
+	if n == 1 {
+		wait = "waits"
+	}
+	switch l.view {
+	case viewMine:
+		if n == 0 {
+			return "Nothing waits for you"
+		}
+		return plural(n, "plan") + " " + wait + " for you"
+	case viewGroups:
+		return plural(n, "plan") + " " + wait + " for your groups"
+	case viewAsked:
+		return plural(n, "run") + " of yours " + wait
+	case viewHeld:
+		if n == 1 {
+			return "1 run is held"
+		}
+		return plural(n, "run") + " are held"
+	case viewBypassed:
+		if n == 1 {
+			return "1 run was bypassed"
+		}
+		return plural(n, "run") + " were bypassed"
+	}
+	return plural(n, "run") + " " + wait
+}
+
+// lostRefusals returns the refusals about runs that no card shows any more, by stack.
+func (l waitingList) lostRefusals() map[string]*Refusal {
+	lost := map[string]*Refusal{}
+	for key, r := range l.result.refused {
+		shown := slices.ContainsFunc(l.cards, func(c card) bool {
+			return slices.ContainsFunc(c.runs, func(r api.RunSummary) bool { return runKey(r) == key })
+		})
+		if parts := strings.Split(key, "/"); !shown && len(parts) == 4 {
+			name, _ := url.PathUnescape(parts[1])
+			lost[name] = r
+		} else if !shown {
+			lost[key] = r
+		}
+	}
+	return lost
+}
+
+// chips are the views of the page.
+func (l waitingList) chips() []Chip {
+	var all []Chip
+	for _, v := range []struct{ name, view string }{
+		{"For me", viewMine}, {"My groups", viewGroups}, {"Asked by me", viewAsked}, {"Held", viewHeld}, {"Bypassed", viewBypassed}, {"All", viewAll},
+	} {
+		address := with(url.Values{}, "show", v.view)
+		if v.view == viewMine {
+			address = "./"
+		}
+		all = append(all, Chip{Name: v.name, Count: l.counts[v.view], To: address, Current: v.view == l.view})
+	}
+	return all
+}
+
+// urgency returns the class of a card: late if its deadline is near, soon if it destroys
+// something or is held.
+func (c card) urgency(now time.Time) string {
+	r := c.first()
+	switch {
+	case deref(r.Bypassed), r.WaitingFor != nil && r.WaitingFor.Until != nil && r.WaitingFor.What == "person" && r.WaitingFor.Until.Sub(now) < time.Hour:
+		return "late"
+	case r.Phase == api.PhaseHolding, r.Delta != nil && r.Delta.Deleted > 0:
+		return "soon"
+	}
+	return ""
+}
+
+// dangers returns the first resources that a plan destroys.
+func dangers(p *api.PlannedResources) []api.Resource {
+	if p == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(p.First), func(r api.Resource) bool { return !destroys(r.Change) })
+}
+
+// hidden returns how many resources a plan destroys beside those that are shown.
+func hidden(p *api.PlannedResources, shown int) int {
+	if p == nil {
+		return 0
+	}
+	return max(0, deref(p.Deletes)+deref(p.Replaces)-shown)
+}
+
+// dots shows approvals: one filled for each that was given.
+func dots(n int) string { return strings.Repeat("●", min(max(n, 0), 10)) }
+
+// approvers returns the people whose approvals count.
+func approvers(a *api.Approvals) []string {
+	var all []string
+	for _, d := range a.Decided {
+		if d.Verdict == api.VerdictApprove && !deref(d.Revoked) && d.Discounted == nil {
+			all = append(all, d.By)
+		}
+	}
+	return all
+}
+
+// author returns who wrote or triggered a run.
+func author(commit *api.Commit, triggeredBy *string) string {
+	if commit == nil {
+		return deref(triggeredBy)
+	}
+	return cmp.Or(deref(commit.AuthorLogin), deref(commit.AuthorName), deref(triggeredBy))
+}
+
+// nameOf returns the name of a run's stack.
+func nameOf(r api.RunSummary) string { return cmp.Or(deref(r.StackName), r.Stack) }
