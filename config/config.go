@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -74,6 +75,7 @@ type Log struct {
 type Temporal struct {
 	Address   string `setting:"address" doc:"Address of Temporal's frontend. The SDK's temporal.toml gives it where nothing else does."`
 	Namespace string `setting:"namespace" doc:"Temporal namespace of the workflows. The SDK's temporal.toml gives it where nothing else does."`
+	UIURL     string `setting:"uiUrl" doc:"Address of Temporal's UI in browsers, such as https://temporal.acme.example. Pages of runs link to their executions there. Empty for no links."`
 	TaskQueue string `setting:"taskQueue" doc:"Task queue of the workflows. All replicas that share a namespace share it."`
 }
 
@@ -236,6 +238,9 @@ func (c Config) listenProblems() (problems []error) {
 		bad("publicUrl: %q is not an address such as https://gantry.acme.example", c.PublicURL)
 	case c.PublicURL == "" && c.SignIn.Issuer != "":
 		bad("publicUrl: it is missing; signIn.issuer needs it")
+	}
+	if u, err := url.Parse(c.Temporal.UIURL); c.Temporal.UIURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+		bad("temporal.uiUrl: %q is not an address such as https://temporal.acme.example", c.Temporal.UIURL)
 	}
 	if c.ShutdownDelay < 0 || c.ShutdownDelay > 5*time.Minute {
 		bad("shutdownDelay: %s is not within 0 and 5m", c.ShutdownDelay)

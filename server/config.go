@@ -90,6 +90,9 @@ type Config struct {
 	// labels alone.
 	Policies Policies
 
+	// TemporalUI is the address of the namespace in Temporal's UI; empty for no links.
+	TemporalUI string
+
 	// TaskQueue is the task queue of the workflows that requests start.
 	TaskQueue string
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/go-chi/chi/v5"
@@ -17,7 +18,11 @@ import (
 // newPages returns the pages for people, which call the API in this process.
 func newPages(cfg Config, keys *keyring, contract *contract, routes http.Handler, log *slog.Logger) (*web.Pages, error) {
 	inner := chi.Chain(nameRequest, recoverPanics(log), afresh, placed, limitBody, contract.validate).Handler(routes)
-	return web.New(web.Config{API: inner, CSRF: keys.csrf, Issuer: cfg.SignIn.Issuer, Log: log})
+	pages := web.Config{API: inner, CSRF: keys.csrf, Issuer: cfg.SignIn.Issuer, Log: log}
+	if cfg.TemporalUI != "" {
+		pages.TemporalUI = func(workflowID string) string { return cfg.TemporalUI + "/workflows/" + url.PathEscape(workflowID) }
+	}
+	return web.New(pages)
 }
 
 // afresh takes from a request's context what belongs to the request of the page that

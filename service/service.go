@@ -13,6 +13,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -221,7 +223,7 @@ func (p *process) server(ctx, draining context.Context, box *inbox.Inbox) (*serv
 		return nil, fmt.Errorf("signIn: %w", err)
 	}
 	return server.New(server.Config{
-		Accounts: p.accounts.server, Tokens: p.Config.Tokens, People: p.Config.Persons(), Bindings: p.Config.Bindings, Issuers: p.Config.Issuers, SignIn: p.Config.SignIn, PublicURL: p.Config.PublicURL, ClientSecret: secrets.Client, SessionKey: secrets.Session, Policies: p.definitions, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
+		Accounts: p.accounts.server, Tokens: p.Config.Tokens, People: p.Config.Persons(), Bindings: p.Config.Bindings, Issuers: p.Config.Issuers, SignIn: p.Config.SignIn, PublicURL: p.Config.PublicURL, TemporalUI: p.temporalUI(), ClientSecret: secrets.Client, SessionKey: secrets.Session, Policies: p.definitions, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
 		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: draining.Done(), Leaving: ctx.Done(), TemporalProblem: p.outage.problem, TrustedProxies: p.proxies, Audit: p.audit,
 		Replica: p.Config.Replica, Peers: p.Config.Peers,
 	}, box, p.temporal, p.registry, p.Log)
@@ -353,4 +355,12 @@ func serveUntilDone(ctx context.Context, srv *http.Server, l net.Listener) error
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
 	return <-stopped
+}
+
+// temporalUI returns the address of the namespace in Temporal's UI; empty for none.
+func (p *process) temporalUI() string {
+	if p.Config.Temporal.UIURL == "" {
+		return ""
+	}
+	return strings.TrimSuffix(p.Config.Temporal.UIURL, "/") + "/namespaces/" + url.PathEscape(p.Temporal.Namespace)
 }

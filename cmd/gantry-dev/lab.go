@@ -105,7 +105,7 @@ func runLab(ctx context.Context, o labOptions, out, logs io.Writer) (err error) 
 	})
 	run.Go(func() error {
 		return service.Run(gantry, service.Options{
-			Config: labConfig(data, gantryURL, account.url()), Version: version, Log: log, Listener: listener, OpsListener: operators,
+			Config: labConfig(data, gantryURL, account.url(), temporal.UIURL()), Version: version, Log: log, Listener: listener, OpsListener: operators,
 			LockWait: time.Millisecond, // nothing replaces a lab, so one that has the folder stays
 			Temporal: client.Options{HostPort: temporal.HostPort(), Namespace: temporalserver.DefaultNamespace},
 			Ready: func(net.Addr) {
@@ -140,9 +140,9 @@ func startTemporal(ctx context.Context, o labOptions, log *slog.Logger) (*tempor
 }
 
 // labConfig returns the configuration of `gantry serve` for this lab.
-func labConfig(data, gantryURL, spaceliftURL string) config.Config {
+func labConfig(data, gantryURL, spaceliftURL, temporalUI string) config.Config {
 	c := config.Default()
-	c.Data, c.PublicURL = data, gantryURL
+	c.Data, c.PublicURL, c.Temporal.UIURL = data, gantryURL, temporalUI
 	c.Accounts = []config.Account{{
 		Name: labAccount, Endpoint: spaceliftURL, APIKeyID: labKeyID, APIKeySecret: labKeySecret, WebhookSecrets: []string{labWebhookSecret},
 	}}
