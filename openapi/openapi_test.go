@@ -32,6 +32,34 @@ func TestDocumentIsValid(t *testing.T) {
 	}
 }
 
+// The document as JSON is the document: tools that read no YAML lack nothing.
+func TestTheDocumentAsJSON(t *testing.T) {
+	text, err := openapi.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(text)
+	if err == nil {
+		err = doc.Validate(t.Context(), openapi3.EnableExamplesValidation())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(doc *openapi3.T) (content any) {
+		text, err := json.Marshal(doc)
+		if err == nil {
+			err = json.Unmarshal(text, &content)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return content
+	}
+	if diff := cmp.Diff(of(load(t)), of(doc)); diff != "" {
+		t.Errorf("(-YAML +JSON):\n%s", diff)
+	}
+}
+
 // TestHouseRules checks what every operation owes its callers.
 func TestHouseRules(t *testing.T) {
 	camel := regexp.MustCompile(`^[a-z]+([A-Z][a-z]+)*$`)

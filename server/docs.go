@@ -32,7 +32,7 @@ var docsStyle string
 type docs struct {
 	ui     http.Handler
 	policy string // Content-Security-Policy
-	etag   string
+	json   []byte // the document as JSON
 }
 
 // inlineScript matches the scripts in the page of Swagger UI.
@@ -61,12 +61,14 @@ func newDocs() (*docs, error) {
 		sum := sha256.Sum256([]byte(s[1]))
 		sources = append(sources, "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
 	}
-	sum := sha256.Sum256(openapi.Document)
+	asJSON, err := openapi.JSON()
+	if err != nil {
+		return nil, err
+	}
 	return &docs{
-		ui: ui,
+		ui: ui, json: asJSON,
 		policy: "default-src 'none'; script-src " + strings.Join(sources, " ") + "; style-src 'self' 'unsafe-inline'; " +
 			"img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-		etag: `"` + hex.EncodeToString(sum[:8]) + `"`,
 	}, nil
 }
 
@@ -77,7 +79,8 @@ func (*renderedPage) Header() http.Header { return http.Header{} }
 func (*renderedPage) WriteHeader(int)     {}
 
 func (d *docs) mount(r chi.Router) {
-	r.Get("/openapi.yaml", d.document)
+	r.Get("/openapi.yaml", serveDocument(openapi.Document, "application/yaml"))
+	r.Get("/openapi.json", serveDocument(d.json, "application/json"))
 	r.Get("/docs", d.page)
 	r.Get("/docs/*", d.page)
 	r.Get("/docs/", redirectToDocs)
@@ -96,13 +99,18 @@ func (d *docs) page(w http.ResponseWriter, r *http.Request) {
 	d.ui.ServeHTTP(w, r)
 }
 
-func (d *docs) document(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("ETag", d.etag)
-	w.Header().Set("Cache-Control", "no-cache")
-	if r.Header.Get("If-None-Match") == d.etag {
-		w.WriteHeader(http.StatusNotModified)
-		return
+// serveDocument serves one form of the contract.
+func serveDocument(content []byte, contentType string) http.HandlerFunc {
+	sum := sha256.Sum256(content)
+	etag := `"` + hex.EncodeToString(sum[:8]) + `"`
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", etag)
+		w.Header().Set("Cache-Control", "no-cache")
+		if r.Header.Get("If-None-Match") == etag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		w.Header().Set("Content-Type", contentType)
+		_, _ = w.Write(content)
 	}
-	w.Header().Set("Content-Type", "application/yaml")
-	_, _ = w.Write(openapi.Document)
 }

@@ -22,11 +22,17 @@ func TestDocsWorkOffline(t *testing.T) {
 	if absolute := regexp.MustCompile(`(?:src|href)="(/|https?:)`).FindString(w.Body.String()); absolute != "" {
 		t.Errorf("the page loads something from an absolute address: %s", absolute)
 	}
-	doc := r.send(http.MethodGet, "/openapi.yaml", "")
-	if !bytes.Equal(doc.Body.Bytes(), openapi.Document) {
-		t.Error("/openapi.yaml is not the contract")
+	asJSON, err := openapi.JSON()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if again := r.send(http.MethodGet, "/openapi.yaml", "", "If-None-Match", doc.Header().Get("ETag")); again.Code != http.StatusNotModified {
-		t.Errorf("unchanged document: %d", again.Code)
+	for path, want := range map[string][]byte{"/openapi.yaml": openapi.Document, "/openapi.json": asJSON} {
+		doc := r.send(http.MethodGet, path, "")
+		if !bytes.Equal(doc.Body.Bytes(), want) || doc.Header().Get("Content-Type") != "application/"+strings.TrimPrefix(path, "/openapi.") {
+			t.Errorf("%s is not the contract", path)
+		}
+		if again := r.send(http.MethodGet, path, "", "If-None-Match", doc.Header().Get("ETag")); again.Code != http.StatusNotModified {
+			t.Errorf("%s, unchanged: %d", path, again.Code)
+		}
 	}
 }

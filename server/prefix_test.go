@@ -224,7 +224,7 @@ func TestHEAD(t *testing.T) {
 		return res, string(body)
 	}
 	for path, status := range map[string]int{
-		"/healthz": http.StatusOK, "/readyz": http.StatusOK, "/docs": http.StatusOK, "/openapi.yaml": http.StatusOK, runPath: http.StatusOK,
+		"/healthz": http.StatusOK, "/readyz": http.StatusOK, "/docs": http.StatusOK, "/openapi.yaml": http.StatusOK, "/openapi.json": http.StatusOK, runPath: http.StatusOK,
 		runPath + "/events": http.StatusOK, // ends immediately
 		"/v1/runs?stak=x":   http.StatusBadRequest, "/v1/nowhere": http.StatusNotFound, "/webhook": http.StatusMethodNotAllowed,
 	} {
