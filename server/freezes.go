@@ -62,7 +62,7 @@ func (h *handlers) DeclareFreeze(ctx context.Context, req genserver.DeclareFreez
 		return nil, err
 	}
 	if allowed := req.Body.AllowUnmatched; allowed == nil || !*allowed {
-		if err := matchesStacks(ctx, c.account, wish.Stacks); err != nil {
+		if err := h.matchesStacks(ctx, c.account, wish.Stacks); err != nil {
 			return nil, err
 		}
 	}
@@ -83,17 +83,17 @@ const freezeCheckTimeout = 3 * time.Second
 // matchesStacks refuses stacks that aren't managed: they are probably misspelt, and a
 // freeze of them would freeze nothing. While Spacelift can't list the managed stacks,
 // Gantry can't tell, and the freeze is declared.
-func matchesStacks(ctx context.Context, account *Account, stacks []string) error {
+func (h *handlers) matchesStacks(ctx context.Context, account *Account, stacks []string) error {
 	if len(stacks) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, freezeCheckTimeout)
 	defer cancel()
-	found, err := account.Stacks.StacksByLabel(ctx, spacelift.LabelManaged)
-	if err != nil || !found.Complete {
+	found, err := h.directory(ctx, account)
+	if err != nil {
 		return nil
 	}
-	managed := toAPIList(found.Items, func(s spacelift.Stack) string { return string(s.ID) })
+	managed := toAPIList(found.managed, func(s spacelift.Stack) string { return string(s.ID) })
 	var unmatched []string
 	for _, stack := range stacks {
 		if slices.Contains(managed, stack) {

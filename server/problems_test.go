@@ -40,7 +40,7 @@ var provoked = map[string]func(t *testing.T) *httptest.ResponseRecorder{
 		return newRig(t).post(approverToken, decisions, `{"note":"`+strings.Repeat("x", 200<<10)+`"}`)
 	},
 	"unmatched-freeze": func(t *testing.T) *httptest.ResponseRecorder {
-		return withStacks(t, &account{complete: true}).post(operatorToken, freezes, `{"reason":"audit","stacks":["network-prod"]}`)
+		return withStacks(t, &account{}).post(operatorToken, freezes, `{"reason":"audit","stacks":["network-prod"]}`)
 	},
 	"unsupported-media-type": func(t *testing.T) *httptest.ResponseRecorder {
 		return newRig(t).send(http.MethodPost, decisions, approve, "Authorization", "Bearer "+approverToken)

@@ -64,7 +64,9 @@ func newRig(t *testing.T, options ...option) *rig {
 	}
 	for i, a := range cfg.Accounts {
 		if a.Stacks == nil {
-			cfg.Accounts[i].Stacks = &account{} // a Spacelift that lists nothing of what there is
+			cfg.Accounts[i].Stacks = &account{stacks: []spacelift.Stack{
+				{Account: a.Name, ID: "network-prod", Labels: []string{spacelift.LabelManaged}}, {Account: a.Name, ID: "app-prod", Labels: []string{spacelift.LabelManaged}},
+			}}
 		}
 	}
 	r.handler, err = server.New(cfg, box, r.temporal, r.registry, log)

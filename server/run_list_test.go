@@ -123,7 +123,7 @@ func waits(id string, minutes int, change ...func(*managed.RunStatus)) managed.R
 func TestAListedRunSaysWhyItWaits(t *testing.T) {
 	r := newRig(t, func(c *server.Config) {
 		c.Accounts[0].Stacks = &account{
-			complete: true, spaces: []spacelift.Space{{ID: "root"}, {ID: "net", Parent: "root"}},
+			spaces: []spacelift.Space{{ID: "root"}, {ID: "net", Parent: "root"}},
 			stacks: []spacelift.Stack{{Account: "acme", ID: "network-prod", Space: "net", Labels: []string{spacelift.LabelManaged}}},
 		}
 	})
@@ -172,7 +172,7 @@ func TestAListedRunSaysWhyItWaits(t *testing.T) {
 func TestWhatListsSelect(t *testing.T) {
 	r := newRig(t, func(c *server.Config) {
 		c.Accounts[0].Stacks = &account{
-			complete: true, spaces: []spacelift.Space{{ID: "root"}, {ID: "net", Parent: "root"}},
+			spaces: []spacelift.Space{{ID: "root"}, {ID: "net", Parent: "root"}},
 			stacks: []spacelift.Stack{
 				{Account: "acme", ID: "network-prod", Space: "net", Labels: []string{spacelift.LabelManaged, "team:net"}},
 				{Account: "acme", ID: "app-prod", Space: "root", Labels: []string{spacelift.LabelManaged}},

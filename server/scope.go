@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/gantryhq/gantry/authority"
 	genserver "github.com/gantryhq/gantry/gen/server"
@@ -121,13 +118,15 @@ func (h *handlers) directories(ctx context.Context, accounts []spacelift.Account
 		switch {
 		case a == nil:
 		case needed(string(name)):
-			stacks, err := a.directory.read(ctx, a.Stacks, time.Now())
+			listed, err := a.directory.read(ctx, a.Stacks)
 			if err != nil {
-				return nil, &spaceliftError{err}
+				return nil, err
 			}
-			known[name] = stacks
+			known[name] = listed.scopes
 		default:
-			known[name] = a.directory.peek(ctx, a.Stacks, time.Now())
+			if listed := a.directory.peek(ctx, a.Stacks); listed != nil {
+				known[name] = listed.scopes
+			}
 		}
 	}
 	return known, nil
@@ -156,72 +155,4 @@ func (h *handlers) served() []spacelift.Account {
 		all[i] = a.Name
 	}
 	return all
-}
-
-// A directory is fresh for directoryAge, so that a change of a label or space counts
-// within that time. Without an answer of Spacelift's it serves for directoryPatience.
-const (
-	directoryAge      = 30 * time.Second
-	directoryPatience = 5 * time.Minute
-)
-
-// directory keeps the spaces and labels of the managed stacks of an account.
-type directory struct {
-	mu     sync.Mutex
-	at     time.Time
-	stacks map[spacelift.StackID]authority.Stack
-
-	reading atomic.Bool // in the background
-}
-
-// read returns the stacks that are managed. The caller must not change the map.
-func (d *directory) read(ctx context.Context, from Stacks, now time.Time) (map[spacelift.StackID]authority.Stack, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.stacks != nil && now.Sub(d.at) < directoryAge {
-		return d.stacks, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, stacksTimeout)
-	defer cancel()
-	stacks, err := readDirectory(ctx, from)
-	switch {
-	case err == nil:
-		d.stacks, d.at = stacks, now
-	case d.stacks == nil || now.Sub(d.at) >= directoryPatience:
-		return nil, fmt.Errorf("read spaces and labels of stacks: %w", err)
-	}
-	return d.stacks, nil
-}
-
-// peek returns the stacks without waiting for Spacelift, even if they are old or none was
-// read, and reads them in the background if they are not fresh.
-func (d *directory) peek(ctx context.Context, from Stacks, now time.Time) map[spacelift.StackID]authority.Stack {
-	if from == nil || !d.mu.TryLock() { // there is no Spacelift, or somebody reads them
-		return nil
-	}
-	defer d.mu.Unlock()
-	if now.Sub(d.at) >= directoryAge && d.reading.CompareAndSwap(false, true) {
-		go func() {
-			defer d.reading.Store(false)
-			// Without an answer, the next caller tries again.
-			_, _ = d.read(context.WithoutCancel(ctx), from, now)
-		}()
-	}
-	return d.stacks
-}
-
-func readDirectory(ctx context.Context, from Stacks) (map[spacelift.StackID]authority.Stack, error) {
-	found, err := from.StacksByLabel(ctx, spacelift.LabelManaged)
-	if err != nil {
-		return nil, err
-	}
-	spaces, err := from.Spaces(ctx)
-	if err != nil {
-		return nil, err
-	}
-	all := map[spacelift.StackID]authority.Stack{}
-	for _, s := range found.Items {
-		all[s.ID] = authority.Stack{Account: string(s.Account), ID: string(s.ID), Known: true, Spaces: spacelift.SpacesAbove(s.Space, spaces), Labels: s.Labels}
-	}
-	return all, nil
 }

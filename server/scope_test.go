@@ -63,7 +63,6 @@ func tokenFor(role authority.Role, where string) string {
 func scopesRig(t *testing.T) (r *rig, box *watchedInbox, delivery string) {
 	t.Helper()
 	acme := &account{
-		complete: true,
 		stacks: []spacelift.Stack{
 			{Account: "acme", ID: "network-prod", Name: "network", Space: "net", Labels: []string{spacelift.LabelManaged, "team:net"}},
 			{Account: "acme", ID: "app-prod", Name: "app", Space: "apps", Labels: []string{spacelift.LabelManaged, "team:app"}},
@@ -81,7 +80,7 @@ func scopesRig(t *testing.T) (r *rig, box *watchedInbox, delivery string) {
 	configure := func(c *server.Config) {
 		c.Audit = record
 		c.Refusals = server.RefusalLimit{Burst: 1000}
-		c.Accounts[0].Stacks, c.Accounts[1].Stacks = acme, &account{complete: true}
+		c.Accounts[0].Stacks, c.Accounts[1].Stacks = acme, &account{}
 		for _, role := range authority.Roles {
 			for name, p := range places {
 				token := tokenFor(role, name)
@@ -179,6 +178,9 @@ func TestScopes(t *testing.T) {
 		"listAudit":      {query: "?by=joe", got: shown(`"by":"joe"`), holds: func(p place) bool { return p.whole }},
 		"listStacks":     {got: shown(`"stack":"network-prod"`)},
 		"getStackPolicy": {},
+
+		"previewFollowers": {},
+
 		"listChains":     {got: shown(`"stack":"network-prod"`)},
 		"getChain":       {},
 		"skipChainStack": {body: `{"stack":"network-prod"}`},
@@ -341,11 +343,11 @@ func TestPagesInScope(t *testing.T) {
 // minute, and while Spacelift is away nobody gets more than they had.
 func TestScopesFollowSpacelift(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		acme := &account{complete: true, stacks: []spacelift.Stack{
+		acme := &account{stacks: []spacelift.Stack{
 			{Account: "acme", ID: "network-prod", Labels: []string{spacelift.LabelManaged, "team:net"}},
 		}}
 		r := newRig(t, func(c *server.Config) {
-			c.Accounts[0].Stacks, c.Accounts[1].Stacks = acme, &account{complete: true}
+			c.Accounts[0].Stacks, c.Accounts[1].Stacks = acme, &account{}
 			c.Tokens = append(c.Tokens, authority.Token{Name: "net", Groups: []string{"net"}, Hash: authority.TokenHash("net")})
 			c.Bindings = []authority.Binding{{Who: []string{"group:net"}, Role: authority.RoleViewer, Where: authority.Where{Labels: []string{"team:net"}}}}
 		})

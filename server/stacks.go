@@ -1,13 +1,10 @@
 package server
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"slices"
+	"strings"
 	"time"
 
-	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/gen/api"
@@ -18,7 +15,8 @@ import (
 // Stacks is the subset of a Spacelift client that the server uses.
 type Stacks interface {
 	Stack(context.Context, spacelift.StackID) (spacelift.Stack, error)
-	StacksByLabel(ctx context.Context, label string) (spacelift.Listing[spacelift.Stack], error)
+	StacksAtOnce(context.Context) ([]spacelift.Stack, error)
+	DependenciesOfStacks(context.Context) (map[spacelift.StackID][]spacelift.StackID, error)
 	PlannedResources(ctx context.Context, ref spacelift.RunRef) (spacelift.PlannedResources, error)
 	Spaces(context.Context) ([]spacelift.Space, error)
 	deploy.PolicyReader
@@ -58,45 +56,13 @@ func (h *handlers) GetStackPolicy(ctx context.Context, req genserver.GetStackPol
 	if err != nil {
 		return nil, err
 	}
-	resolved := h.policies.Resolve(policy.StackOf(stack, tree))
-	known := h.known(ctx, account, nil, policy.Parents(resolved))
-	result := h.toAPIStack(stack, resolved, known, freezes, time.Now())
-	result.Enforcement = enforcementOf(stack, textsOf(ctx, account, stack))
+	resolved := h.policies.Resolve(policy.StackOf(stack, tree)).Of(stack.ID)
+	known := policy.Known{Approvers: h.keys.approvers()}
+	if l, err := h.directory(ctx, account); err == nil {
+		known.Stacks = l.knows(policy.Parents(resolved))
+	}
+	result := h.toAPIStack(h.entry(stack, resolved, known, textsOf(ctx, account.Stacks, stack)), freezes, time.Now())
 	return genserver.GetStackPolicy200JSONResponse(result), nil
-}
-
-// ListStacks lists the managed stacks with their policies.
-func (h *handlers) ListStacks(ctx context.Context, _ genserver.ListStacksRequestObject) (genserver.ListStacksResponseObject, error) {
-	account := callOf(ctx).account
-	ctx, cancel := context.WithTimeout(ctx, stacksTimeout)
-	defer cancel()
-	found, err := account.Stacks.StacksByLabel(ctx, spacelift.LabelManaged)
-	if err != nil {
-		return nil, &spaceliftError{err}
-	}
-	freezes, err := h.freezes(ctx, account.Name)
-	if err != nil {
-		return nil, err
-	}
-	may, err := h.scope(ctx, authority.RoleViewer, account.Name)
-	if err != nil {
-		return nil, err
-	}
-	found.Items = slices.DeleteFunc(found.Items, func(s spacelift.Stack) bool { return !may(account.Name, s.ID) })
-	slices.SortFunc(found.Items, func(a, b spacelift.Stack) int { return cmp.Compare(a.ID, b.ID) })
-	tree, err := h.spaces(ctx, account)
-	if err != nil {
-		return nil, err
-	}
-	policies := toAPIList(found.Items, func(s spacelift.Stack) policy.Policy { return h.policies.Resolve(policy.StackOf(s, tree)) })
-	known, now := h.known(ctx, account, found.Items, policy.Parents(policies...)), time.Now()
-	texts := textsOf(ctx, account, found.Items...)
-	stacks := make([]api.Stack, len(found.Items))
-	for i, s := range found.Items {
-		stacks[i] = h.toAPIStack(s, policies[i], known, freezes, now)
-		stacks[i].Enforcement = enforcementOf(s, texts)
-	}
-	return genserver.ListStacks200JSONResponse{Stacks: stacks, Complete: found.Complete}, nil
 }
 
 // spaces returns the spaces of an account, if rules select stacks by space.
@@ -111,83 +77,69 @@ func (h *handlers) spaces(ctx context.Context, account *Account) ([]spacelift.Sp
 	return tree, nil
 }
 
-// textsOf checks the texts of the enforcing policies. Texts that can't be read say
-// nothing: then the attached policies count by their names.
-func textsOf(ctx context.Context, account *Account, stacks ...spacelift.Stack) policy.PolicyTexts {
-	holds := make([]spacelift.Hold, len(stacks))
-	for i, s := range stacks {
-		holds[i] = s.Hold
-	}
-	texts, err := deploy.ReadTexts(ctx, account.Stacks, holds...)
-	if err != nil {
-		return policy.PolicyTexts{}
-	}
-	return texts
+// stackEntry is a stack with the policy that its labels resolve to.
+type stackEntry struct {
+	spacelift.Stack
+	policy      policy.Policy
+	warnings    []policy.Problem
+	enforcement *policy.Enforcement // nil for a stack that isn't managed
+	rank        stackRank
+	text        string // what a search compares, in lower case
 }
 
-// enforcementOf returns the worth of a managed stack's policy; nil for another stack.
-func enforcementOf(s spacelift.Stack, texts policy.PolicyTexts) *api.Enforcement {
-	if !spacelift.Managed(s.Labels) {
-		return nil
+// stackRank orders stacks by what an operator should look at first.
+type stackRank int
+
+const (
+	rankProblems stackRank = iota
+	rankWarnings
+	rankUnenforced // the policy promises what Spacelift doesn't enforce
+	rankFine
+)
+
+func (h *handlers) entry(s spacelift.Stack, p policy.Policy, known policy.Known, texts policy.PolicyTexts) stackEntry {
+	e := stackEntry{Stack: s, policy: p, rank: rankFine, text: strings.ToLower(strings.Join(append([]string{string(s.ID), s.Name}, s.Labels...), "\n"))}
+	if spacelift.Managed(s.Labels) {
+		e.enforcement = new(policy.EnforcementBy(s.Hold, texts))
+		e.warnings = p.References(known)
 	}
-	return new(toAPIEnforcement(policy.EnforcementBy(s.Hold, texts)))
+	switch {
+	case len(p.Problems) > 0:
+		e.rank = rankProblems
+	case len(e.warnings) > 0:
+		e.rank = rankWarnings
+	case e.enforcement != nil && e.enforcement.Level != policy.Enforced && len(p.Promises()) > 0:
+		e.rank = rankUnenforced
+	}
+	return e
 }
 
-// maxParentReads bounds how many stacks that others follow are read for one answer.
-// References to stacks beyond it are not checked.
-const maxParentReads = 20
-
-// known reports which of the stacks that others follow exist and are managed. It reads
-// those that aren't among the managed ones one by one, and lists the managed ones if the
-// caller hasn't.
-func (h *handlers) known(ctx context.Context, account *Account, managed []spacelift.Stack, parents []spacelift.StackID) policy.Known {
-	known := policy.Known{Stacks: map[spacelift.StackID]policy.Presence{}, Approvers: h.keys.approvers()}
-	add := func(stacks []spacelift.Stack) {
-		for _, s := range stacks {
-			known.Stacks[s.ID] = policy.PresenceManaged
+// entries returns the managed stacks with their policies, by id. They are computed once
+// for each list.
+func (h *handlers) entries(l *listed) []stackEntry {
+	l.once.Do(func() {
+		approvers := h.keys.approvers()
+		policies := toAPIList(l.managed, func(s spacelift.Stack) policy.Policy { return h.policies.Resolve(policy.StackOf(s, l.spaces)).Of(s.ID) })
+		known := policy.Known{Stacks: l.knows(policy.Parents(policies...)), Approvers: approvers}
+		for i, s := range l.managed {
+			l.entries = append(l.entries, h.entry(s, policies[i], known, l.texts))
 		}
-	}
-	add(managed)
-	reads := 0
-	for _, id := range parents {
-		if known.Stacks[id] != policy.PresenceUnknown || reads == maxParentReads {
-			continue
-		}
-		reads++
-		stack, err := account.Stacks.Stack(ctx, id)
-		switch {
-		case errors.Is(err, spacelift.ErrNotFound):
-			known.Stacks[id] = policy.PresenceMissing
-		case err != nil: // unknown
-		case spacelift.Managed(stack.Labels):
-			known.Stacks[id] = policy.PresenceManaged
-		default:
-			known.Stacks[id] = policy.PresenceUnmanaged
-		}
-		if p := known.Stacks[id]; managed == nil && p != policy.PresenceManaged && p != policy.PresenceUnknown {
-			// A remedy can name the managed stack that the label may mean.
-			if found, err := account.Stacks.StacksByLabel(ctx, spacelift.LabelManaged); err == nil {
-				managed = found.Items
-				add(managed)
-			}
-		}
-	}
-	return known
+	})
+	return l.entries
 }
 
-func (h *handlers) toAPIStack(s spacelift.Stack, p policy.Policy, known policy.Known, freezes []policy.Freeze, now time.Time) api.Stack {
-	labels := spacelift.OurLabels(s.Labels)
-	p = p.Of(s.ID)
+func (h *handlers) toAPIStack(e stackEntry, freezes []policy.Freeze, now time.Time) api.Stack {
 	stack := api.Stack{
-		Account: string(s.Account), Stack: string(s.ID), Name: s.Name, Managed: spacelift.Managed(s.Labels),
-		Labels: append([]string{}, labels...), Policy: toAPIPolicyValues(p), Problems: toAPIList(p.Problems, toAPIPolicyProblem),
-		Gate: toAPIGate(h.policies.Gate(p, string(s.ID), freezes, now)),
+		Account: string(e.Account), Stack: string(e.ID), Name: e.Name, Space: nonEmpty(e.Space), State: nonEmpty(e.State), Branch: nonEmpty(e.Branch),
+		Managed: spacelift.Managed(e.Labels),
+		Labels:  append([]string{}, spacelift.OurLabels(e.Labels)...), Policy: toAPIPolicyValues(e.policy), Problems: toAPIList(e.policy.Problems, toAPIPolicyProblem),
+		Gate: toAPIGate(h.policies.Gate(e.policy, string(e.ID), freezes, now)),
 	}
-	if !stack.Managed {
-		return stack
+	if e.enforcement != nil {
+		stack.Enforcement = new(toAPIEnforcement(*e.enforcement))
 	}
-	if warnings := p.References(known); len(warnings) > 0 {
-		stack.Warnings = toAPIList(warnings, toAPIPolicyProblem)
+	if len(e.warnings) > 0 {
+		stack.Warnings = toAPIList(e.warnings, toAPIPolicyProblem)
 	}
 	return stack
 }

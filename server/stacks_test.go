@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,8 +25,9 @@ type account struct {
 	plans    map[spacelift.RunID]spacelift.PlannedResources
 	policies []spacelift.Policy
 	spaces   []spacelift.Space
-	complete bool
+	native   map[spacelift.StackID][]spacelift.StackID
 	err      error
+	lists    int // how often its stacks were listed
 }
 
 func (a *account) Stack(_ context.Context, id spacelift.StackID) (spacelift.Stack, error) {
@@ -47,16 +49,13 @@ func (a *account) Viewer(context.Context) (spacelift.Viewer, error) {
 
 func (a *account) Spaces(context.Context) ([]spacelift.Space, error) { return a.spaces, a.err }
 
-func (a *account) StacksByLabel(_ context.Context, label string) (spacelift.Listing[spacelift.Stack], error) {
-	found := spacelift.Listing[spacelift.Stack]{Complete: a.complete}
-	for _, s := range a.stacks {
-		for _, l := range s.Labels {
-			if l == label {
-				found.Items = append(found.Items, s)
-			}
-		}
-	}
-	return found, a.err
+func (a *account) StacksAtOnce(context.Context) ([]spacelift.Stack, error) {
+	a.lists++
+	return slices.Clone(a.stacks), a.err
+}
+
+func (a *account) DependenciesOfStacks(context.Context) (map[spacelift.StackID][]spacelift.StackID, error) {
+	return a.native, a.err
 }
 
 func (a *account) PlannedResources(_ context.Context, ref spacelift.RunRef) (spacelift.PlannedResources, error) {
@@ -99,7 +98,7 @@ func (r *rig) policyOf(stack string) api.Stack {
 func TestThePolicyUnderALockedRule(t *testing.T) {
 	a := &account{
 		spaces: []spacelift.Space{{ID: "root"}, {ID: "prod", Parent: "root"}, {ID: "net", Parent: "prod"}},
-		stacks: []spacelift.Stack{{Account: "acme", ID: "vpc", Space: "net", Labels: []string{"gantry:managed", "gantry:approvals=1"}}}, complete: true,
+		stacks: []spacelift.Stack{{Account: "acme", ID: "vpc", Space: "net", Labels: []string{"gantry:managed", "gantry:approvals=1"}}},
 	}
 	want := api.PolicyValue{Name: "approvals", Value: "2", Origin: "rule floor (profile production)", Overruled: []api.OverruledValue{
 		{Value: "1", Origin: "gantry:approvals=1", Reason: "rule floor (profile production) locks it, so it can only be tightened"},
@@ -191,7 +190,7 @@ func TestThePolicyOfAStackThatIsHeld(t *testing.T) {
 }
 
 func TestListStacks(t *testing.T) {
-	r := withStacks(t, &account{complete: true, stacks: []spacelift.Stack{
+	r := withStacks(t, &account{stacks: []spacelift.Stack{
 		{Account: "acme", ID: "network", Labels: []string{"gantry:managed"}}, {Account: "acme", ID: "other"},
 		{Account: "acme", ID: "app", Labels: []string{"gantry:confirm=auto", "gantry:managed"}},
 	}})
@@ -204,8 +203,8 @@ func TestListStacks(t *testing.T) {
 	for _, s := range list.Stacks {
 		ids = append(ids, s.Stack)
 	}
-	if diff := cmp.Diff([]string{"app", "network"}, ids); diff != "" || !list.Complete {
-		t.Errorf("complete %t, stacks (-want +got):\n%s", list.Complete, diff)
+	if diff := cmp.Diff([]string{"app", "network"}, ids); diff != "" {
+		t.Errorf("stacks (-want +got):\n%s", diff)
 	}
 	if !list.Stacks[0].Gate.Open {
 		t.Errorf("gate %s", show(list.Stacks[0].Gate))
@@ -215,7 +214,7 @@ func TestListStacks(t *testing.T) {
 // What labels refer to in the account is looked for there: a follower of nothing
 // never runs, and a group of nobody never approves.
 func TestStacksThatReferToNothing(t *testing.T) {
-	r := withStacks(t, &account{complete: true, stacks: []spacelift.Stack{
+	r := withStacks(t, &account{stacks: []spacelift.Stack{
 		{Account: "acme", ID: "app", Labels: []string{"gantry:managed", "gantry:after=netwok", "gantry:approvers=plattform"}},
 		{Account: "acme", ID: "dns", Labels: []string{"gantry:managed", "gantry:after=legacy"}},
 		{Account: "acme", ID: "legacy"},
@@ -284,7 +283,7 @@ func TestStacksThatCannotBeRead(t *testing.T) {
 // text of the policy.
 func TestStacksShowTheirEnforcement(t *testing.T) {
 	attached := []spacelift.AttachedPolicy{{Name: spacelift.EnforcingApproval, Type: spacelift.PolicyTypeApproval}}
-	a := &account{complete: true, stacks: []spacelift.Stack{
+	a := &account{stacks: []spacelift.Stack{
 		{Account: "acme", ID: "plain", Labels: []string{"gantry:managed"}, Hold: spacelift.Hold{CanWrite: true}},
 		{Account: "acme", ID: "sure", Labels: []string{"gantry:managed"}, Hold: spacelift.Hold{CanWrite: true, Policies: attached}},
 	}}

@@ -32,7 +32,7 @@ func windowsRig(t *testing.T) *rig {
 	}
 	return newRig(t, func(c *server.Config) {
 		c.Policies = rules
-		c.Accounts[0].Stacks = &account{complete: true, stacks: []spacelift.Stack{
+		c.Accounts[0].Stacks = &account{stacks: []spacelift.Stack{
 			{Account: "acme", ID: "network-prod", Labels: []string{"gantry:managed", "gantry:profile=production"}},
 			{Account: "acme", ID: "app-prod", Labels: []string{"gantry:managed"}},
 			{Account: "acme", ID: "misspelt", Labels: []string{"gantry:managed", "gantry:window=mornigns"}},

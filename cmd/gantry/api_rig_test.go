@@ -57,7 +57,6 @@ type apiRig struct {
 	server     *httptest.Server
 	executions *executions
 	losing     atomic.Bool // the next decision is taken, and answered as if nobody knew
-	complete   atomic.Bool // whether Gantry can list all stacks
 }
 
 func newAPIRig(t *testing.T, options ...func(*server.Config)) *apiRig {
@@ -82,7 +81,7 @@ func newAPIRig(t *testing.T, options ...func(*server.Config)) *apiRig {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	r := &apiRig{t: t, executions: &executions{runs: map[string]managed.RunStatus{}}}
 	cfg := server.Config{
-		Accounts: []server.Account{{Name: "acme", Secrets: func() []string { return []string{testSecret} }, Stacks: stacks{&r.complete}}},
+		Accounts: []server.Account{{Name: "acme", Secrets: func() []string { return []string{testSecret} }, Stacks: stacks{}}},
 		Tokens: []authority.Token{
 			{Name: "ann", Role: authority.RoleApprover, Hash: authority.TokenHash(annToken)},
 			{Name: "otto", Role: authority.RoleOperator, Hash: authority.TokenHash(ottoToken)},
@@ -207,7 +206,7 @@ func (stacks) PlannedResources(_ context.Context, ref spacelift.RunRef) (spaceli
 }
 
 // stacks is Spacelift as far as stacks go.
-type stacks struct{ complete *atomic.Bool }
+type stacks struct{}
 
 func (stacks) Stack(_ context.Context, id spacelift.StackID) (spacelift.Stack, error) {
 	if id != "network-prod" {
@@ -224,9 +223,13 @@ func (stacks) Viewer(context.Context) (spacelift.Viewer, error) { return spaceli
 
 func (stacks) Spaces(context.Context) ([]spacelift.Space, error) { return nil, nil }
 
-func (s stacks) StacksByLabel(ctx context.Context, _ string) (spacelift.Listing[spacelift.Stack], error) {
+func (s stacks) StacksAtOnce(ctx context.Context) ([]spacelift.Stack, error) {
 	stack, err := s.Stack(ctx, "network-prod")
-	return spacelift.Listing[spacelift.Stack]{Items: []spacelift.Stack{stack}, Complete: s.complete.Load()}, err
+	return []spacelift.Stack{stack}, err
+}
+
+func (stacks) DependenciesOfStacks(context.Context) (map[spacelift.StackID][]spacelift.StackID, error) {
+	return nil, nil
 }
 
 // executions fakes Temporal and its workflows.

@@ -153,7 +153,7 @@ var screenAnswers = map[string]string{
 		"waitingFor":` + waitingAnswer + `,"unblock":[{"who":"platform without jdoe and ann","how":"approve or reject it"}],"next":[{"at":"2026-01-05T14:48:00Z","what":"the plan is discarded: nobody decided within 2h"}],
 		"rules":[{"name":"approvals","value":"2","origin":"rule production stacks need two people, locked","effect":"asks","detail":"1 given"},{"name":"approvers","value":"platform","origin":"gantry:approvers=platform","effect":"applies","detail":"only this group decides"}]}`,
 	runPath + "/resources": `{"complete":true,"stateVersion":5,"resources":[{"address":"module.network.aws_subnet.private[\"eu-west-1a\"]","change":"delete"},{"address":"aws_route.b","change":"update","previousAddress":"aws_route.a"}]}`,
-	"/v1/accounts/acme/stacks": `{"complete":false,"stacks":[
+	"/v1/accounts/acme/stacks": `{"total":3,"stacks":[
 		{"account":"acme","stack":"network-prod","gate":{"open":true},"enforcement":{"level":"advisory","reason":"the approval policy is not attached"},"problems":[],"warnings":[{"label":"gantry:after=netwok","problem":"there is no stack \"netwok\"","remedy":"name a stack by its id (meant network?)"}],"policy":[{"name":"confirm","value":"manual"},{"name":"approvals","value":"2"}]},
 		{"account":"acme","stack":"watched","gate":{"open":true},"problems":[],"policy":[{"name":"confirm","value":"manual"},{"name":"approvals","value":"0"}]},
 		{"account":"acme","stack":"frozen","gate":{"open":false,"reason":"freeze until the audit of the year's end is over (declared by otto)"},"problems":[{"label":"gantry:aprovals=2"}],"policy":[{"name":"confirm","value":"auto"},{"name":"approvals","value":"0"}]}]}`,

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -41,9 +42,6 @@ func printStacks(s *session, list api.StackList) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if !list.Complete {
-		fmt.Fprintln(s.Out, "… and more than Gantry can list")
-	}
 	for _, stack := range list.Stacks {
 		for _, w := range stack.Warnings {
 			if err := s.Sentence("warning: " + stack.Account + "/" + stack.Stack + ", " + w.Label + ": " + w.Problem + "; " + w.Remedy); err != nil {
@@ -59,7 +57,13 @@ func (s *session) stacks(ctx context.Context, named string) (api.StackList, erro
 	if err != nil {
 		return api.StackList{}, err
 	}
-	return receive[api.StackList](s.ListStacks(ctx, account))
+	var all api.StackList
+	all.Stacks, _, err = pages(math.MaxInt, func(size *int, token *string) ([]api.Stack, *string, error) {
+		page, err := receive[api.StackList](s.ListStacks(ctx, account, &api.ListStacksParams{PageSize: size, PageToken: token}))
+		all.Total, all.Counts, all.At = page.Total, page.Counts, page.At
+		return page.Stacks, page.NextPageToken, err
+	})
+	return all, err
 }
 
 // confirmColumns returns who confirms plans and how many approvals that takes.

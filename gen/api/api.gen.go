@@ -235,6 +235,45 @@ func (e Verdict) Valid() bool {
 	}
 }
 
+// Defines values for ListStacksParamsEnforcement.
+const (
+	ListStacksParamsEnforcementAdvisory ListStacksParamsEnforcement = "advisory"
+	ListStacksParamsEnforcementEnforced ListStacksParamsEnforcement = "enforced"
+	ListStacksParamsEnforcementVoid     ListStacksParamsEnforcement = "void"
+)
+
+// Valid indicates whether the value is a known member of the ListStacksParamsEnforcement enum.
+func (e ListStacksParamsEnforcement) Valid() bool {
+	switch e {
+	case ListStacksParamsEnforcementAdvisory:
+		return true
+	case ListStacksParamsEnforcementEnforced:
+		return true
+	case ListStacksParamsEnforcementVoid:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListStacksParamsOrder.
+const (
+	ListStacksParamsOrderProblems ListStacksParamsOrder = "problems"
+	ListStacksParamsOrderStack    ListStacksParamsOrder = "stack"
+)
+
+// Valid indicates whether the value is a known member of the ListStacksParamsOrder enum.
+func (e ListStacksParamsOrder) Valid() bool {
+	switch e {
+	case ListStacksParamsOrderProblems:
+		return true
+	case ListStacksParamsOrderStack:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListRunsParamsCanDecide.
 const (
 	ListRunsParamsCanDecideMe ListRunsParamsCanDecide = "me"
@@ -898,6 +937,18 @@ type Enforcement struct {
 	Reason string `json:"reason"`
 }
 
+// ExcludedStacks Stacks that are not released.
+type ExcludedStacks struct {
+	// More How many are left out.
+	More *int `json:"more,omitempty"`
+
+	// Reason Why they are not released.
+	Reason string `json:"reason"`
+
+	// Stacks Their ids; the first of them if there are many.
+	Stacks []string `json:"stacks"`
+}
+
 // Execution The Temporal execution that manages a run.
 type Execution struct {
 	// Status Temporal's status, such as `Running` or `Completed`.
@@ -1004,6 +1055,30 @@ type FindingList struct {
 
 	// Unknown The accounts that Temporal doesn't answer for now; the list has what replicas noticed themselves. Missing if there are none.
 	Unknown []string `json:"unknown,omitempty"`
+}
+
+// FollowersPreview What a finished run of a stack would release.
+type FollowersPreview struct {
+	// Account Account name.
+	Account string `json:"account"`
+
+	// At When Spacelift listed the stacks.
+	At time.Time `json:"at"`
+
+	// Excluded Stacks that follow and that no chain can release, such as those on a circle.
+	Excluded []ExcludedStacks `json:"excluded"`
+
+	// Followers The stacks that follow, directly or not, each after those that it follows.
+	Followers []PreviewedFollower `json:"followers"`
+
+	// Native Stacks that depend on the stack in Spacelift itself and follow it by no label: Spacelift starts their runs, and Gantry does nothing.
+	Native []string `json:"native,omitempty"`
+
+	// Stack Id of the stack whose run finishes.
+	Stack string `json:"stack"`
+
+	// Summary The result, as a sentence.
+	Summary string `json:"summary"`
 }
 
 // Forwarding Forwarding status of an accepted event: `pending`, `forwarded`, `late` (the run's execution had
@@ -1396,6 +1471,30 @@ type PolicyValue struct {
 
 	// Value The value in effect.
 	Value string `json:"value"`
+}
+
+// PreviewedFollower A stack that follows.
+type PreviewedFollower struct {
+	// After The stacks of the chain that it follows and waits for.
+	After []string `json:"after"`
+
+	// Gate Whether windows and freezes let Gantry confirm.
+	Gate *Gate `json:"gate,omitempty"`
+
+	// Native Stacks of the chain that it depends on in Spacelift too: Spacelift itself makes its run then, which the chain takes as its own.
+	Native []string `json:"native,omitempty"`
+
+	// Reason What triggers it, or why nothing does, as a sentence.
+	Reason string `json:"reason"`
+
+	// Released Whether Gantry would trigger a run of it.
+	Released bool `json:"released"`
+
+	// Stack Stack id.
+	Stack string `json:"stack"`
+
+	// Stage Stacks of one stage are triggered at the same time, if all runs take equally long; missing if nothing would trigger it.
+	Stage *int `json:"stage,omitempty"`
 }
 
 // Problem A problem document (RFC 9457).
@@ -1906,6 +2005,9 @@ type Stack struct {
 	// Account Account name.
 	Account string `json:"account"`
 
+	// Branch The branch that it tracks.
+	Branch *string `json:"branch,omitempty"`
+
 	// Enforcement The worth of a stack's policy in Spacelift; missing while Gantry doesn't know it. A run shows what was attached when
 	// Gantry last read it; a stack also shows whether the text of the policy is Gantry's.
 	Enforcement *Enforcement `json:"enforcement,omitempty"`
@@ -1928,20 +2030,53 @@ type Stack struct {
 	// Problems Labels that Gantry can't follow. While there are any, Gantry confirms nothing.
 	Problems []PolicyProblem `json:"problems"`
 
+	// Space Id of its space.
+	Space *string `json:"space,omitempty"`
+
 	// Stack Stack id.
 	Stack string `json:"stack"`
+
+	// State Its state in Spacelift: mostly that of its latest tracked run, and `NONE` before any.
+	State *string `json:"state,omitempty"`
 
 	// Warnings Labels that refer to nothing: a missing or unmanaged stack, or a group without approvers. They have no effect, and Gantry still confirms. Missing if there are none.
 	Warnings []PolicyProblem `json:"warnings,omitempty"`
 }
 
-// StackList Managed stacks.
-type StackList struct {
-	// Complete False if there are more than Gantry reads in one request.
-	Complete bool `json:"complete"`
+// StackCounts How many stacks there are for the caller, whatever the filters.
+type StackCounts struct {
+	// Advisory Those whose policy people can go around in Spacelift.
+	Advisory int `json:"advisory"`
 
-	// Stacks Stacks, by id.
+	// Enforced Those whose policy Spacelift enforces.
+	Enforced int `json:"enforced"`
+
+	// Problems Those with labels that can't be followed or that refer to nothing.
+	Problems int `json:"problems"`
+
+	// Total All of them.
+	Total int `json:"total"`
+
+	// Void Those whose policy is worth nothing in Spacelift.
+	Void int `json:"void"`
+}
+
+// StackList A page of managed stacks.
+type StackList struct {
+	// At When Spacelift listed the stacks.
+	At time.Time `json:"at"`
+
+	// Counts How many stacks there are for the caller, whatever the filters.
+	Counts StackCounts `json:"counts"`
+
+	// NextPageToken Value of `pageToken` for the next page; missing on the last page.
+	NextPageToken *string `json:"nextPageToken,omitempty"`
+
+	// Stacks Stacks in the order that was asked for.
 	Stacks []Stack `json:"stacks"`
+
+	// Total How many stacks the filters select on all pages.
+	Total int `json:"total"`
 }
 
 // StateEntry A state that a run entered.
@@ -2298,6 +2433,39 @@ type LiftFreezeParams struct {
 	// refuses a key that was used for another request. Without a key, each request counts separately.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
+
+// ListStacksParams defines parameters for ListStacks.
+type ListStacksParams struct {
+	// Search Only stacks whose id, name or labels contain each of these words, in any case.
+	Search *string `form:"search,omitempty" json:"search,omitempty"`
+
+	// Label Only stacks with this label, which need not be one of Gantry's.
+	Label *string `form:"label,omitempty" json:"label,omitempty"`
+
+	// Space Only stacks in the space with this id and the spaces below it.
+	Space *ID `form:"space,omitempty" json:"space,omitempty"`
+
+	// Enforcement Only stacks whose policy has this worth in Spacelift.
+	Enforcement *ListStacksParamsEnforcement `form:"enforcement,omitempty" json:"enforcement,omitempty"`
+
+	// Problems Only stacks with labels that can't be followed or that refer to nothing. `false` is no filter.
+	Problems *bool `form:"problems,omitempty" json:"problems,omitempty"`
+
+	// Order `stack` lists by id. `problems` lists first the stacks with labels that can't be followed, then those whose labels refer to nothing, then those whose policy promises what Spacelift does not enforce, then the others; each of them by id.
+	Order *ListStacksParamsOrder `form:"order,omitempty" json:"order,omitempty"`
+
+	// PageSize Maximum number of items in the answer.
+	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// PageToken `nextPageToken` of the previous page. Repeat the filters.
+	PageToken *PageToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
+}
+
+// ListStacksParamsEnforcement defines parameters for ListStacks.
+type ListStacksParamsEnforcement string
+
+// ListStacksParamsOrder defines parameters for ListStacks.
+type ListStacksParamsOrder string
 
 // TriggerRunParams defines parameters for TriggerRun.
 type TriggerRunParams struct {

@@ -217,11 +217,20 @@ type ClientInterface interface {
 
 	// ListStacks List managed stacks
 	//
-	// The stacks with the label `gantry:managed`, as Gantry's API key sees them, with the policy that their labels
-	// resolve to.
+	// The stacks with the label `gantry:managed`, as Gantry's API key sees them. Gantry reads them from Spacelift at most every
+	// 15 seconds. Of the policy, the list shows `confirm`, `approvals` and what is not a default. Filters combine with *and*.
 	//
 	// Corresponds with GET /v1/accounts/{account}/stacks (the `ListStacks` operationId).
-	ListStacks(ctx context.Context, account AccountPath, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ListStacks(ctx context.Context, account AccountPath, params *ListStacksParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PreviewFollowers Preview what a finished run releases
+	//
+	// The stacks that Gantry would trigger after a tracked run of the stack finishes, in order, as their labels and settings are
+	// now, and those that it would not trigger, each with the reason. The code that decides about chains also computes the
+	// preview, as if every run finished.
+	//
+	// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/followers (the `PreviewFollowers` operationId).
+	PreviewFollowers(ctx context.Context, account AccountPath, stack StackPath, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetStackPolicy Show the policy of a stack
 	//
@@ -803,12 +812,31 @@ func (c *Client) LiftFreeze(ctx context.Context, account AccountPath, freeze Fre
 
 // ListStacks List managed stacks
 //
-// The stacks with the label `gantry:managed`, as Gantry's API key sees them, with the policy that their labels
-// resolve to.
+// The stacks with the label `gantry:managed`, as Gantry's API key sees them. Gantry reads them from Spacelift at most every
+// 15 seconds. Of the policy, the list shows `confirm`, `approvals` and what is not a default. Filters combine with *and*.
 //
 // Corresponds with GET /v1/accounts/{account}/stacks (the `ListStacks` operationId).
-func (c *Client) ListStacks(ctx context.Context, account AccountPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListStacksRequest(c.Server, account)
+func (c *Client) ListStacks(ctx context.Context, account AccountPath, params *ListStacksParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListStacksRequest(c.Server, account, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PreviewFollowers Preview what a finished run releases
+//
+// The stacks that Gantry would trigger after a tracked run of the stack finishes, in order, as their labels and settings are
+// now, and those that it would not trigger, each with the reason. The code that decides about chains also computes the
+// preview, as if every run finished.
+//
+// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/followers (the `PreviewFollowers` operationId).
+func (c *Client) PreviewFollowers(ctx context.Context, account AccountPath, stack StackPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPreviewFollowersRequest(c.Server, account, stack)
 	if err != nil {
 		return nil, err
 	}
@@ -1959,7 +1987,7 @@ func NewLiftFreezeRequest(server string, account AccountPath, freeze FreezePath,
 }
 
 // NewListStacksRequest constructs an http.Request for the ListStacks method
-func NewListStacksRequest(server string, account AccountPath) (*http.Request, error) {
+func NewListStacksRequest(server string, account AccountPath, params *ListStacksParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -1975,6 +2003,158 @@ func NewListStacksRequest(server string, account AccountPath) (*http.Request, er
 	}
 
 	operationPath := fmt.Sprintf("/v1/accounts/%s/stacks", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Search != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "search", *params.Search, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", *params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Space != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "space", *params.Space, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Enforcement != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "enforcement", *params.Enforcement, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Problems != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "problems", *params.Problems, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Order != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageSize != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageSize", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageToken", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPreviewFollowersRequest constructs an http.Request for the PreviewFollowers method
+func NewPreviewFollowersRequest(server string, account AccountPath, stack StackPath) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "account", account, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "stack", stack, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/accounts/%s/stacks/%s/followers", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -3855,13 +4035,24 @@ type ClientWithResponsesInterface interface {
 
 	// ListStacksWithResponse List managed stacks
 	//
-	// The stacks with the label `gantry:managed`, as Gantry's API key sees them, with the policy that their labels
-	// resolve to.
+	// The stacks with the label `gantry:managed`, as Gantry's API key sees them. Gantry reads them from Spacelift at most every
+	// 15 seconds. Of the policy, the list shows `confirm`, `approvals` and what is not a default. Filters combine with *and*.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/accounts/{account}/stacks (the `ListStacks` operationId).
-	ListStacksWithResponse(ctx context.Context, account AccountPath, reqEditors ...RequestEditorFn) (*ListStacksResponse, error)
+	ListStacksWithResponse(ctx context.Context, account AccountPath, params *ListStacksParams, reqEditors ...RequestEditorFn) (*ListStacksResponse, error)
+
+	// PreviewFollowersWithResponse Preview what a finished run releases
+	//
+	// The stacks that Gantry would trigger after a tracked run of the stack finishes, in order, as their labels and settings are
+	// now, and those that it would not trigger, each with the reason. The code that decides about chains also computes the
+	// preview, as if every run finished.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/followers (the `PreviewFollowers` operationId).
+	PreviewFollowersWithResponse(ctx context.Context, account AccountPath, stack StackPath, reqEditors ...RequestEditorFn) (*PreviewFollowersResponse, error)
 
 	// GetStackPolicyWithResponse Show the policy of a stack
 	//
@@ -5233,6 +5424,96 @@ func (r ListStacksResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListStacksResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// PreviewFollowersResponse503Headers the declared response headers of an HTTP 503 response for PreviewFollowers
+type PreviewFollowersResponse503Headers struct {
+	RetryAfter *int
+}
+
+type PreviewFollowersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *FollowersPreview
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthenticated
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *PreviewFollowersResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PreviewFollowersResponse) GetJSON200() *FollowersPreview {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r PreviewFollowersResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r PreviewFollowersResponse) GetApplicationProblemJSON401() *Unauthenticated {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r PreviewFollowersResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r PreviewFollowersResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r PreviewFollowersResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PreviewFollowersResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PreviewFollowersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PreviewFollowersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PreviewFollowersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PreviewFollowersResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -7576,18 +7857,35 @@ func (c *ClientWithResponses) LiftFreezeWithResponse(ctx context.Context, accoun
 
 // ListStacksWithResponse List managed stacks
 //
-// The stacks with the label `gantry:managed`, as Gantry's API key sees them, with the policy that their labels
-// resolve to.
+// The stacks with the label `gantry:managed`, as Gantry's API key sees them. Gantry reads them from Spacelift at most every
+// 15 seconds. Of the policy, the list shows `confirm`, `approvals` and what is not a default. Filters combine with *and*.
 //
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/accounts/{account}/stacks (the `ListStacks` operationId).
-func (c *ClientWithResponses) ListStacksWithResponse(ctx context.Context, account AccountPath, reqEditors ...RequestEditorFn) (*ListStacksResponse, error) {
-	rsp, err := c.ListStacks(ctx, account, reqEditors...)
+func (c *ClientWithResponses) ListStacksWithResponse(ctx context.Context, account AccountPath, params *ListStacksParams, reqEditors ...RequestEditorFn) (*ListStacksResponse, error) {
+	rsp, err := c.ListStacks(ctx, account, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseListStacksResponse(rsp)
+}
+
+// PreviewFollowersWithResponse Preview what a finished run releases
+//
+// The stacks that Gantry would trigger after a tracked run of the stack finishes, in order, as their labels and settings are
+// now, and those that it would not trigger, each with the reason. The code that decides about chains also computes the
+// preview, as if every run finished.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/accounts/{account}/stacks/{stack}/followers (the `PreviewFollowers` operationId).
+func (c *ClientWithResponses) PreviewFollowersWithResponse(ctx context.Context, account AccountPath, stack StackPath, reqEditors ...RequestEditorFn) (*PreviewFollowersResponse, error) {
+	rsp, err := c.PreviewFollowers(ctx, account, stack, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePreviewFollowersResponse(rsp)
 }
 
 // GetStackPolicyWithResponse Show the policy of a stack
@@ -9003,6 +9301,87 @@ func ParseListStacksResponse(rsp *http.Response) (*ListStacksResponse, error) {
 	switch {
 	case rsp.StatusCode == 503:
 		var headers ListStacksResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePreviewFollowersResponse parses an HTTP response from a PreviewFollowersWithResponse call
+func ParsePreviewFollowersResponse(rsp *http.Response) (*PreviewFollowersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PreviewFollowersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest FollowersPreview
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthenticated
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers PreviewFollowersResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {

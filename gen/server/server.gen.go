@@ -54,7 +54,10 @@ type ServerInterface interface {
 	LiftFreeze(w http.ResponseWriter, r *http.Request, account AccountPath, freeze FreezePath, params LiftFreezeParams)
 	// ListStacks List managed stacks
 	// (GET /v1/accounts/{account}/stacks)
-	ListStacks(w http.ResponseWriter, r *http.Request, account AccountPath)
+	ListStacks(w http.ResponseWriter, r *http.Request, account AccountPath, params ListStacksParams)
+	// PreviewFollowers Preview what a finished run releases
+	// (GET /v1/accounts/{account}/stacks/{stack}/followers)
+	PreviewFollowers(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath)
 	// GetStackPolicy Show the policy of a stack
 	// (GET /v1/accounts/{account}/stacks/{stack}/policy)
 	GetStackPolicy(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath)
@@ -201,7 +204,13 @@ func (_ Unimplemented) LiftFreeze(w http.ResponseWriter, r *http.Request, accoun
 
 // ListStacks List managed stacks
 // (GET /v1/accounts/{account}/stacks)
-func (_ Unimplemented) ListStacks(w http.ResponseWriter, r *http.Request, account AccountPath) {
+func (_ Unimplemented) ListStacks(w http.ResponseWriter, r *http.Request, account AccountPath, params ListStacksParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PreviewFollowers Preview what a finished run releases
+// (GET /v1/accounts/{account}/stacks/{stack}/followers)
+func (_ Unimplemented) PreviewFollowers(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -798,8 +807,150 @@ func (siw *ServerInterfaceWrapper) ListStacks(w http.ResponseWriter, r *http.Req
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListStacksParams
+
+	// ------------- Optional query parameter "search" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "search", r.URL.Query(), &params.Search, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "search"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "search", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "label" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "label", r.URL.Query(), &params.Label, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "label"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "label", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "space" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "space", r.URL.Query(), &params.Space, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "space"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "space", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "enforcement" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "enforcement", r.URL.Query(), &params.Enforcement, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "enforcement"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "enforcement", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "problems" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "problems", r.URL.Query(), &params.Problems, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "problems"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "problems", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", r.URL.Query(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "order"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "order", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pageSize" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageSize", r.URL.Query(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pageSize"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pageSize", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "pageToken" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageToken", r.URL.Query(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "pageToken"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "pageToken", Err: err})
+		}
+		return
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListStacks(w, r, account)
+		siw.Handler.ListStacks(w, r, account, params)
+	}))
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		handler = siw.HandlerMiddlewares[i](handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PreviewFollowers operation middleware
+func (siw *ServerInterfaceWrapper) PreviewFollowers(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "stack" -------------
+	var stack StackPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "stack", chi.URLParam(r, "stack"), &stack, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "stack", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PreviewFollowers(w, r, account, stack)
 	}))
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -2412,6 +2563,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/v1/accounts/{account}/stacks", wrapper.ListStacks)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/followers", wrapper.PreviewFollowers)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/accounts/{account}/stacks/{stack}/policy", wrapper.GetStackPolicy)
 	})
 	r.Group(func(r chi.Router) {
@@ -3787,6 +3941,7 @@ func (response LiftFreezedefaultApplicationProblemPlusJSONResponse) VisitLiftFre
 
 type ListStacksRequestObject struct {
 	Account AccountPath `json:"account"`
+	Params  ListStacksParams
 }
 
 type ListStacksResponseObject interface {
@@ -3896,6 +4051,129 @@ type ListStacksdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListStacksdefaultApplicationProblemPlusJSONResponse) VisitListStacksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewFollowersRequestObject struct {
+	Account AccountPath `json:"account"`
+	Stack   StackPath   `json:"stack"`
+}
+
+type PreviewFollowersResponseObject interface {
+	VisitPreviewFollowersResponse(w http.ResponseWriter) error
+}
+
+type PreviewFollowers200JSONResponse FollowersPreview
+
+func (response PreviewFollowers200JSONResponse) VisitPreviewFollowersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewFollowers400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewFollowers400ApplicationProblemPlusJSONResponse) VisitPreviewFollowersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewFollowers401ApplicationProblemPlusJSONResponse struct {
+	UnauthenticatedApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewFollowers401ApplicationProblemPlusJSONResponse) VisitPreviewFollowersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewFollowers403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewFollowers403ApplicationProblemPlusJSONResponse) VisitPreviewFollowersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewFollowers404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewFollowers404ApplicationProblemPlusJSONResponse) VisitPreviewFollowersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewFollowers503ApplicationProblemPlusJSONResponse struct {
+	UnavailableApplicationProblemPlusJSONResponse
+}
+
+func (response PreviewFollowers503ApplicationProblemPlusJSONResponse) VisitPreviewFollowersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewFollowersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PreviewFollowersdefaultApplicationProblemPlusJSONResponse) VisitPreviewFollowersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6918,6 +7196,9 @@ type StrictServerInterface interface {
 	// ListStacks List managed stacks
 	// (GET /v1/accounts/{account}/stacks)
 	ListStacks(ctx context.Context, request ListStacksRequestObject) (ListStacksResponseObject, error)
+	// PreviewFollowers Preview what a finished run releases
+	// (GET /v1/accounts/{account}/stacks/{stack}/followers)
+	PreviewFollowers(ctx context.Context, request PreviewFollowersRequestObject) (PreviewFollowersResponseObject, error)
 	// GetStackPolicy Show the policy of a stack
 	// (GET /v1/accounts/{account}/stacks/{stack}/policy)
 	GetStackPolicy(ctx context.Context, request GetStackPolicyRequestObject) (GetStackPolicyResponseObject, error)
@@ -7343,10 +7624,11 @@ func (sh *strictHandler) LiftFreeze(w http.ResponseWriter, r *http.Request, acco
 }
 
 // ListStacks operation middleware
-func (sh *strictHandler) ListStacks(w http.ResponseWriter, r *http.Request, account AccountPath) {
+func (sh *strictHandler) ListStacks(w http.ResponseWriter, r *http.Request, account AccountPath, params ListStacksParams) {
 	var request ListStacksRequestObject
 
 	request.Account = account
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.ListStacks(ctx, request.(ListStacksRequestObject))
@@ -7361,6 +7643,33 @@ func (sh *strictHandler) ListStacks(w http.ResponseWriter, r *http.Request, acco
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListStacksResponseObject); ok {
 		if err := validResponse.VisitListStacksResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PreviewFollowers operation middleware
+func (sh *strictHandler) PreviewFollowers(w http.ResponseWriter, r *http.Request, account AccountPath, stack StackPath) {
+	var request PreviewFollowersRequestObject
+
+	request.Account = account
+	request.Stack = stack
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PreviewFollowers(ctx, request.(PreviewFollowersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PreviewFollowers")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PreviewFollowersResponseObject); ok {
+		if err := validResponse.VisitPreviewFollowersResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

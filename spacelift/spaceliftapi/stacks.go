@@ -148,6 +148,41 @@ func (c *Client) HoldsOfStacks(ctx context.Context) ([]spacelift.HeldStack, erro
 	return stacks, nil
 }
 
+// StacksAtOnce lists every stack that the key can see, in one call. See LabelsOfStacks.
+func (c *Client) StacksAtOnce(ctx context.Context) ([]spacelift.Stack, error) {
+	data, err := operations.StacksAtOnce(ctx, c.api)
+	if err == nil && data.Stacks == nil { // an empty list isn't nil
+		err = errors.New("spacelift sent an empty answer")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list stacks: %w", err)
+	}
+	stacks := make([]spacelift.Stack, len(data.Stacks))
+	for i, s := range data.Stacks {
+		stacks[i] = c.fromStackDetails(s)
+	}
+	return stacks, nil
+}
+
+// DependenciesOfStacks lists, for every stack that depends on others in Spacelift itself,
+// those others, in one call. See LabelsOfStacks.
+func (c *Client) DependenciesOfStacks(ctx context.Context) (map[spacelift.StackID][]spacelift.StackID, error) {
+	data, err := operations.DependenciesOfStacks(ctx, c.api)
+	if err == nil && data.Stacks == nil { // an empty list isn't nil
+		err = errors.New("spacelift sent an empty answer")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the dependencies of stacks: %w", err)
+	}
+	all := map[spacelift.StackID][]spacelift.StackID{}
+	for _, s := range data.Stacks {
+		for _, d := range s.DependsOn {
+			all[spacelift.StackID(s.Id)] = append(all[spacelift.StackID(s.Id)], spacelift.StackID(d.DependsOnStack.Id))
+		}
+	}
+	return all, nil
+}
+
 // Viewer reads who we are: the cheapest call that proves the API key.
 func (c *Client) Viewer(ctx context.Context) (spacelift.Viewer, error) {
 	data, err := operations.Viewer(ctx, c.api)

@@ -31,6 +31,52 @@ type APIKeyUserResponse struct {
 // GetApiKeyUser returns APIKeyUserResponse.ApiKeyUser, and is useful for accessing the field via an interface.
 func (v *APIKeyUserResponse) GetApiKeyUser() *APIKeyUserApiKeyUserAPIKeyUser { return v.ApiKeyUser }
 
+// DependenciesOfStacksResponse is returned by DependenciesOfStacks on success.
+type DependenciesOfStacksResponse struct {
+	// Every stack that may be seen. No paging.
+	Stacks []DependenciesOfStacksStacksStack `json:"stacks"`
+}
+
+// GetStacks returns DependenciesOfStacksResponse.Stacks, and is useful for accessing the field via an interface.
+func (v *DependenciesOfStacksResponse) GetStacks() []DependenciesOfStacksStacksStack { return v.Stacks }
+
+// DependenciesOfStacksStacksStack includes the requested fields of the GraphQL type Stack.
+type DependenciesOfStacksStacksStack struct {
+	// The slug.
+	Id        string                                                    `json:"id"`
+	DependsOn []DependenciesOfStacksStacksStackDependsOnStackDependency `json:"dependsOn"`
+}
+
+// GetId returns DependenciesOfStacksStacksStack.Id, and is useful for accessing the field via an interface.
+func (v *DependenciesOfStacksStacksStack) GetId() string { return v.Id }
+
+// GetDependsOn returns DependenciesOfStacksStacksStack.DependsOn, and is useful for accessing the field via an interface.
+func (v *DependenciesOfStacksStacksStack) GetDependsOn() []DependenciesOfStacksStacksStackDependsOnStackDependency {
+	return v.DependsOn
+}
+
+// DependenciesOfStacksStacksStackDependsOnStackDependency includes the requested fields of the GraphQL type StackDependency.
+type DependenciesOfStacksStacksStackDependsOnStackDependency struct {
+	// Unconfirmed: the type; clients read id and name.
+	DependsOnStack DependenciesOfStacksStacksStackDependsOnStackDependencyDependsOnStack `json:"dependsOnStack"`
+}
+
+// GetDependsOnStack returns DependenciesOfStacksStacksStackDependsOnStackDependency.DependsOnStack, and is useful for accessing the field via an interface.
+func (v *DependenciesOfStacksStacksStackDependsOnStackDependency) GetDependsOnStack() DependenciesOfStacksStacksStackDependsOnStackDependencyDependsOnStack {
+	return v.DependsOnStack
+}
+
+// DependenciesOfStacksStacksStackDependsOnStackDependencyDependsOnStack includes the requested fields of the GraphQL type Stack.
+type DependenciesOfStacksStacksStackDependsOnStackDependencyDependsOnStack struct {
+	// The slug.
+	Id string `json:"id"`
+}
+
+// GetId returns DependenciesOfStacksStacksStackDependsOnStackDependencyDependsOnStack.Id, and is useful for accessing the field via an interface.
+func (v *DependenciesOfStacksStacksStackDependsOnStackDependencyDependsOnStack) GetId() string {
+	return v.Id
+}
+
 // HoldsOfStacksResponse is returned by HoldsOfStacks on success.
 type HoldsOfStacksResponse struct {
 	// Every stack that may be seen. No paging.
@@ -2199,6 +2245,15 @@ type StackResponse struct {
 // GetStack returns StackResponse.Stack, and is useful for accessing the field via an interface.
 func (v *StackResponse) GetStack() *StackDetails { return v.Stack }
 
+// StacksAtOnceResponse is returned by StacksAtOnce on success.
+type StacksAtOnceResponse struct {
+	// Every stack that may be seen. No paging.
+	Stacks []StackDetails `json:"stacks"`
+}
+
+// GetStacks returns StacksAtOnceResponse.Stacks, and is useful for accessing the field via an interface.
+func (v *StacksAtOnceResponse) GetStacks() []StackDetails { return v.Stacks }
+
 // TaskCreateResponse is returned by TaskCreate on success.
 type TaskCreateResponse struct {
 	TaskCreate *RunOutcome `json:"taskCreate"`
@@ -2705,6 +2760,41 @@ func APIKeyUser(
 	}
 
 	data_ = &APIKeyUserResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
+// The query executed by DependenciesOfStacks.
+const DependenciesOfStacks_Operation = `
+query DependenciesOfStacks {
+	stacks {
+		id
+		dependsOn {
+			dependsOnStack {
+				id
+			}
+		}
+	}
+}
+`
+
+func DependenciesOfStacks(
+	ctx_ context.Context,
+	client_ graphql.Client,
+) (data_ *DependenciesOfStacksResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "DependenciesOfStacks",
+		Query:  DependenciesOfStacks_Operation,
+	}
+
+	data_ = &DependenciesOfStacksResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(
@@ -4378,6 +4468,71 @@ func Stack(
 	}
 
 	data_ = &StackResponse{}
+	resp_ := &graphql.Response{Data: data_}
+
+	err_ = client_.MakeRequest(
+		ctx_,
+		req_,
+		resp_,
+	)
+
+	return data_, err_
+}
+
+// The query executed by StacksAtOnce.
+const StacksAtOnce_Operation = `
+query StacksAtOnce {
+	stacks {
+		... StackDetails
+	}
+}
+fragment StackDetails on Stack {
+	id
+	name
+	state
+	labels
+	space
+	branch
+	repository
+	administrative
+	... StackBrakes
+	... StackEnforcement
+	trackedCommit {
+		hash
+	}
+}
+fragment StackBrakes on Stack {
+	isDisabled
+	deleting
+	lockedBy
+	lockedAt
+	lockNote
+	blocker {
+		id
+	}
+}
+fragment StackEnforcement on Stack {
+	autodeploy
+	canWrite
+	attachedPolicies {
+		policyId
+		policyName
+		policyType
+	}
+}
+`
+
+// Separate from HoldsOfStacks: it is for pages that people read.
+func StacksAtOnce(
+	ctx_ context.Context,
+	client_ graphql.Client,
+) (data_ *StacksAtOnceResponse, err_ error) {
+	req_ := &graphql.Request{
+		OpName: "StacksAtOnce",
+		Query:  StacksAtOnce_Operation,
+	}
+
+	data_ = &StacksAtOnceResponse{}
 	resp_ := &graphql.Response{Data: data_}
 
 	err_ = client_.MakeRequest(
