@@ -12,7 +12,7 @@ GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 VALE_VERSION := v3.21.0
 VALE := $(TOOLS)/vale-$(VALE_VERSION)
 # The folders whose texts `make voice` checks.
-VOICE := README.md CHANGELOG.md activities audit authority cmd config decide deploy docker docs e2e folder hack inbox notify openapi server service simulator spacelift temporalserver untrusted web workflows
+VOICE := README.md CHANGELOG.md activities audit authority cmd config decide deploy docker docs e2e folder gen/gantry hack inbox notify openapi server service simulator spacelift temporalserver untrusted web workflows
 # Lint vets.
 GOTESTSUM := go tool -modfile=tools.mod gotestsum --format pkgname --format-hide-empty-pkg -- -vet=off
 # The race detector needs a C compiler; CI has one.
@@ -76,7 +76,7 @@ check-fmt: ## Fail if code is not formatted
 .PHONY: lint
 lint: $(GOLANGCI) voice ## Run golangci-lint, with go vet and the import and clock rules, and check the voice
 	$(GOLANGCI) run ./...
-	cd gen && go vet ./...
+	cd gen && go vet ./... && $(abspath $(GOLANGCI)) run ./gantry/...
 
 $(GOLANGCI):
 	mkdir -p $(TOOLS)

@@ -9,7 +9,8 @@ import (
 )
 
 // TestImportingTheClientIsLight builds a program of another team that imports
-// the client and nothing else, and looks at what that pulls in.
+// package gantry, and with it the generated client, and nothing else, and checks what
+// that pulls in.
 func TestImportingTheClientIsLight(t *testing.T) {
 	gen, err := filepath.Abs("..")
 	if err != nil {
@@ -24,8 +25,8 @@ func TestImportingTheClientIsLight(t *testing.T) {
 		"go.mod": "module example.com/tool\n\ngo 1.26.0\n\n" +
 			"require github.com/gantryhq/gantry/gen v0.0.0\n\nreplace github.com/gantryhq/gantry/gen => " + gen + "\n",
 		"go.sum": string(sums),
-		"main.go": "package main\n\nimport \"github.com/gantryhq/gantry/gen/client\"\n\n" +
-			"func main() {\n\tif _, err := client.NewClientWithResponses(\"http://127.0.0.1:8080\"); err != nil {\n\t\tpanic(err)\n\t}\n}\n",
+		"main.go": "package main\n\nimport \"github.com/gantryhq/gantry/gen/gantry\"\n\n" +
+			"func main() {\n\tif _, err := gantry.New(\"http://127.0.0.1:8080\"); err != nil {\n\t\tpanic(err)\n\t}\n}\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)

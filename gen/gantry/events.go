@@ -1,0 +1,169 @@
+package gantry
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gantryhq/gantry/gen/api"
+)
+
+// Event is an event of a stream.
+type Event struct {
+	Kind string // such as run
+	ID   string // for Last-Event-ID
+	Data json.RawMessage
+}
+
+const (
+	// reconnectAfter is the wait before a lost stream is opened again, if Gantry names none.
+	reconnectAfter = 5 * time.Second
+
+	// maxSilence ends a stream of which nothing arrives: Gantry sends something every 15
+	// seconds.
+	maxSilence = time.Minute
+)
+
+// FollowRun yields a run as it is, and after every change until it has ended. It opens
+// the stream again when it is lost, and misses nothing but states in between. An error
+// ends it.
+func (c *Client) FollowRun(ctx context.Context, account, stack, run string) iter.Seq2[api.Run, error] {
+	events := follow(ctx, "", func(ctx context.Context, last *string) (*http.Response, error) {
+		return c.StreamRun(ctx, account, stack, run, &api.StreamRunParams{LastEventID: last})
+	})
+	return func(yield func(api.Run, error) bool) {
+		for e, err := range events {
+			var state api.Run
+			if err == nil && e.Kind != "run" && e.Kind != "end" { // of a later version
+				continue
+			}
+			if err == nil {
+				if err = json.Unmarshal(e.Data, &state); err != nil {
+					err = fmt.Errorf("read an event of run %s: %w", run, err)
+				}
+			}
+			if !yield(state, err) || err != nil || e.Kind == "end" {
+				return
+			}
+		}
+	}
+}
+
+// WaitForRun waits until a run has ended, and returns it. ctx bounds the wait.
+func (c *Client) WaitForRun(ctx context.Context, account, stack, run string) (api.Run, error) {
+	var last api.Run
+	for state, err := range c.FollowRun(ctx, account, stack, run) {
+		if err != nil {
+			return last, err
+		}
+		last = state
+	}
+	return last, nil
+}
+
+type streamKey struct{}
+
+// streams reports whether the answer to a request may be a stream.
+func streams(ctx context.Context) bool { return ctx.Value(streamKey{}) != nil }
+
+// follow yields the events of a stream, and opens it again behind the last event when it
+// is lost. It ends when Gantry says that there are no more (204).
+func follow(ctx context.Context, last string, open func(ctx context.Context, last *string) (*http.Response, error)) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		wait := reconnectAfter
+		for {
+			more, err := followOnce(ctx, &last, &wait, open, yield)
+			if err != nil {
+				yield(Event{}, err)
+			}
+			if err != nil || !more {
+				return
+			}
+			if err := pause(ctx, wait); err != nil {
+				yield(Event{}, fmt.Errorf("follow Gantry's events: %w", err))
+				return
+			}
+		}
+	}
+}
+
+// followOnce yields the events of one connection. It reports whether to connect again.
+func followOnce(
+	ctx context.Context, last *string, wait *time.Duration, open func(ctx context.Context, last *string) (*http.Response, error), yield func(Event, error) bool,
+) (more bool, err error) {
+	attempt, stop := context.WithCancelCause(context.WithValue(ctx, streamKey{}, true))
+	defer stop(nil)
+	var after *string
+	if *last != "" {
+		after = last
+	}
+	response, err := open(attempt, after)
+	if err != nil {
+		return false, err // the sender has tried for long
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode == http.StatusNoContent {
+		return false, nil
+	}
+	silence := time.AfterFunc(maxSilence, func() { stop(errors.New("gantry sent nothing for a minute")) })
+	defer silence.Stop()
+	lines := bufio.NewReader(response.Body)
+	var e Event
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil { // io.EOF too: the stream was lost
+			return true, ended(ctx)
+		}
+		silence.Reset(maxSilence)
+		line = strings.TrimRight(line, "\r\n")
+		if line != "" {
+			e.take(line, wait)
+			continue
+		}
+		if e.Data != nil {
+			if e.ID != "" {
+				*last = e.ID
+			}
+			if !yield(e, nil) {
+				return false, nil
+			}
+		}
+		e = Event{}
+	}
+}
+
+// ended returns the error of a caller who no longer waits.
+func ended(ctx context.Context) error {
+	if off := context.Cause(ctx); off != nil {
+		return fmt.Errorf("follow Gantry's events: %w", off)
+	}
+	return nil
+}
+
+// take takes a line of an event (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+func (e *Event) take(line string, wait *time.Duration) {
+	name, value, _ := strings.Cut(line, ":")
+	value = strings.TrimPrefix(value, " ")
+	switch name {
+	case "event":
+		e.Kind = value
+	case "id":
+		e.ID = value
+	case "data":
+		if e.Data != nil {
+			e.Data = append(e.Data, '\n')
+		}
+		e.Data = append(e.Data, value...)
+	case "retry":
+		if ms, err := strconv.Atoi(value); err == nil {
+			*wait = time.Duration(ms) * time.Millisecond
+		}
+	}
+}
