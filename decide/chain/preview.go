@@ -8,7 +8,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Preview is what the end of a run would release.
+// Preview says which stacks the end of a run would release.
 type Preview struct {
 	Steps    []Step      // the stacks that follow, parents before their followers
 	Excluded []Exclusion // the stacks that follow and that no chain releases
@@ -20,7 +20,7 @@ type Step struct {
 	After []spacelift.StackID // the stacks of the chain that it waits for
 
 	// Stage counts the rounds of triggers, if every run takes equally long: 1 for the
-	// stacks that follow directly. 0 means that the chain never comes to the stack.
+	// stacks that follow directly. 0 means that the chain never reaches the stack.
 	Stage int
 
 	Released bool
