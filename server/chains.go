@@ -26,7 +26,7 @@ func (h *handlers) ListChains(ctx context.Context, req genserver.ListChainsReque
 		{parameter: "stack", attribute: managed.AttrStack, value: deref(p.Stack)},
 		{parameter: "phase", attribute: managed.AttrPhase, value: string(deref(p.Phase))},
 	}
-	s := search{chain.Type, []spacelift.Account{account}, filters, p.PageSize, p.PageToken}
+	s := search{[]string{chain.Type}, []spacelift.Account{account}, filters, p.PageSize, p.PageToken}
 	chains, next, err := listExecutions(ctx, h, s, func(e *workflowpb.WorkflowExecutionInfo) (api.ChainSummary, bool, error) {
 		c, err := toAPIChainSummary(e)
 		return c, may(account, spacelift.StackID(c.Stack)), err

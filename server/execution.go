@@ -176,11 +176,11 @@ func (e *unansweredError) remedy() string {
 
 // search selects executions in Temporal's visibility store.
 type search struct {
-	workflowType string
-	accounts     []spacelift.Account // which Gantry serves, and of which the caller may see something
-	filters      []filter
-	pageSize     *int
-	pageToken    *string
+	workflowTypes []string
+	accounts      []spacelift.Account // which Gantry serves, and of which the caller may see something
+	filters       []filter
+	pageSize      *int
+	pageToken     *string
 }
 
 // filter selects the executions with a value of a search attribute, or one of several;
@@ -308,8 +308,12 @@ func allExecutions[T any](
 // Values are quoted there, so it refuses values with a quote or a backslash, which no id
 // of Spacelift has. Configured names of accounts have none either.
 func (s search) query() (string, error) {
+	ofTypes := filter{attribute: "WorkflowType", values: s.workflowTypes}
+	if len(s.workflowTypes) == 1 {
+		ofTypes = filter{attribute: "WorkflowType", value: s.workflowTypes[0]}
+	}
 	query := []string{
-		fmt.Sprintf("WorkflowType = '%s'", s.workflowType), "ExecutionStatus != 'ContinuedAsNew'",
+		ofTypes.String(), "ExecutionStatus != 'ContinuedAsNew'",
 		filter{attribute: managed.AttrAccount, values: words(s.accounts)}.String(),
 	}
 	for _, f := range s.filters {

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"go.temporal.io/api/workflowservice/v1"
 
@@ -65,6 +66,23 @@ func TestForeignAccounts(t *testing.T) {
 			if q := r.temporal.asked.GetQuery(); !strings.Contains(q, " AND GantryAccount IN ('acme', 'globex')") {
 				t.Errorf("asked for %s", q)
 			}
+		},
+		"streamEvents": func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, _, _ := foreignRig(t)
+				asked := make(chan string, 1)
+				r.temporal.pages = func(req *workflowservice.ListWorkflowExecutionsRequest) *workflowservice.ListWorkflowExecutionsResponse {
+					if strings.Contains(req.GetQuery(), managed.AttrChanged) && len(asked) == 0 {
+						asked <- req.GetQuery()
+					}
+					return &workflowservice.ListWorkflowExecutionsResponse{}
+				}
+				s := r.listen(viewerToken, "", "")
+				defer s.leave()
+				if q := <-asked; !strings.Contains(q, " AND GantryAccount IN ('acme', 'globex')") {
+					t.Errorf("asked for %s", q)
+				}
+			})
 		},
 		"listAccounts": func(t *testing.T) {
 			r, _, _ := foreignRig(t)

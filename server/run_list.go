@@ -32,7 +32,7 @@ func (h *handlers) ListRuns(ctx context.Context, req genserver.ListRunsRequestOb
 	if err != nil {
 		return nil, err
 	}
-	s := search{workflowType: managed.ManageRunType, accounts: accounts, filters: runFilters(p), pageSize: p.PageSize, pageToken: p.PageToken}
+	s := search{workflowTypes: []string{managed.ManageRunType}, accounts: accounts, filters: runFilters(p), pageSize: p.PageSize, pageToken: p.PageToken}
 	shown := v.runs(p)
 	var runs []listedRun
 	var next *string

@@ -5,9 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"go.temporal.io/api/serviceerror"
@@ -17,55 +15,11 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// Each open stream polls the run's execution, so their number is bounded, and they poll
-// less often while nothing changes.
+// A stream polls its run less often while nothing changes.
 const (
-	maxStreams      = 100
-	maxTokenStreams = 10 // so that no token takes the places of all others
-	followFastest   = time.Second
-	followSlowest   = 5 * time.Second
-	heartbeat       = 15 * time.Second // proxies close connections after a minute or so of silence
-	streamPatience  = 10 * time.Second // before a client that does not read is cut off
-	reconnectAfter  = 5 * time.Second  // how long a client waits before it connects again
+	followFastest = time.Second
+	followSlowest = 5 * time.Second
 )
-
-// openStreams counts the streams that are open, by token.
-type openStreams struct {
-	mu      sync.Mutex
-	all     int
-	byToken map[string]int
-}
-
-func newOpenStreams() *openStreams { return &openStreams{byToken: map[string]int{}} }
-
-// open takes a place for a stream of a token. The caller must call done at its end.
-func (s *openStreams) open(token string) (done func(), err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.byToken[token] >= maxTokenStreams:
-		return nil, &tooManyStreamsError{fmt.Sprintf("%s has %d open; close one, or read the run instead", token, maxTokenStreams)}
-	case s.all >= maxStreams:
-		return nil, &tooManyStreamsError{"this replica serves no more now; read the run instead, or try again later"}
-	}
-	s.all++
-	s.byToken[token]++
-	return func() { s.close(token) }, nil
-}
-
-func (s *openStreams) close(token string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all--
-	if s.byToken[token]--; s.byToken[token] == 0 {
-		delete(s.byToken, token)
-	}
-}
-
-// tooManyStreamsError explains why a stream is refused.
-type tooManyStreamsError struct{ why string }
-
-func (e *tooManyStreamsError) Error() string { return e.why }
 
 // StreamRun follows a run until it ends or the client disconnects. A client that comes
 // back after the end receives nothing more.
@@ -79,7 +33,7 @@ func (h *handlers) StreamRun(ctx context.Context, req genserver.StreamRunRequest
 	if err != nil {
 		return nil, err
 	}
-	s := &runStream{ctx: ctx, h: h, ref: ref, status: status}
+	s := &runStream{stream: stream{ctx: ctx, h: h, may: h.mayView(callOf(ctx))}, ref: ref, status: status}
 	if deref(req.Params.LastEventID) == eventID(run) {
 		if status.Phase == managed.PhaseDone {
 			return genserver.StreamRun204Response{}, nil
@@ -89,52 +43,29 @@ func (h *handlers) StreamRun(ctx context.Context, req genserver.StreamRunRequest
 	return s, nil
 }
 
-// eventID returns the id of the event that shows a run. It depends on the run alone, so
-// that any replica recognises it.
+// eventID returns the id of the event that shows a run. It depends on the run and the
+// caller alone, so that any replica recognises it.
 func eventID(run []byte) string { return digest(run)[:16] }
 
 // runStream answers with the events of one run.
 type runStream struct {
-	ctx    context.Context
-	h      *handlers
+	stream
+
 	ref    spacelift.RunRef
 	status managed.RunStatus // the first one
-
-	w    http.ResponseWriter
-	sent []byte    // the last run that the client has
-	at   time.Time // of the last write
+	sent   []byte            // the last run that the client has
 }
 
-// VisitStreamRunResponse serves the stream. It answers errors before the first byte as
-// problems; later ones only end the stream.
+// VisitStreamRunResponse serves the stream.
 func (s *runStream) VisitStreamRunResponse(w http.ResponseWriter) error {
-	done, err := s.h.streams.open(personOf(s.ctx).Name)
-	if err != nil {
-		return err
-	}
-	defer done()
-	s.w = w
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Accel-Buffering", "no") // nginx would buffer the events
-	w.WriteHeader(http.StatusOK)
-	if headOnly(s.ctx) {
-		return nil
-	}
-	if err := s.follow(); err != nil {
-		s.h.log.DebugContext(s.ctx, "stream ended", "requestId", requestIDOf(w), "run", s.ref.String(), "error", err)
-	}
-	return nil
+	return s.serve(w, s.h.runStreams, s.follow)
 }
 
 // follow sends the run now and after each change. It returns when the run has ended, when
-// Temporal no longer has it, when the client's credentials no longer count, or when the
-// client disconnects.
+// Temporal no longer has it, when the caller may no longer see it, or when the client
+// disconnects.
 func (s *runStream) follow() error {
 	status, wait := s.status, followFastest
-	if err := s.write(fmt.Sprintf("retry: %d\n\n", reconnectAfter.Milliseconds())); err != nil {
-		return err
-	}
 	s.at = time.Time{} // show a sign of life now, even if the client knows the run
 	for {
 		changed, err := s.send(status)
@@ -152,7 +83,7 @@ func (s *runStream) follow() error {
 			return nil
 		case <-time.After(wait):
 		}
-		if _, err := principalNow(s.ctx); err != nil {
+		if err := s.check(); err != nil {
 			return err
 		}
 		next, err := s.h.run(s.ref).status(s.ctx)
@@ -172,28 +103,12 @@ func (s *runStream) send(status managed.RunStatus) (changed bool, err error) {
 		return false, err
 	}
 	if bytes.Equal(run, s.sent) {
-		if time.Since(s.at) < heartbeat {
-			return false, nil
-		}
-		return false, s.write(": nothing new\n\n")
+		return false, s.beat()
 	}
 	name := "run"
 	if status.Phase == managed.PhaseDone {
 		name = "end"
 	}
 	s.sent = run
-	return true, s.write(fmt.Sprintf("event: %s\nid: %s\ndata: %s\n\n", name, eventID(run), run))
-}
-
-func (s *runStream) write(text string) error {
-	s.at = time.Now()
-	c := http.NewResponseController(s.w)
-	// The server's own deadline is for answers, not for streams.
-	if err := c.SetWriteDeadline(s.at.Add(streamPatience)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	if _, err := s.w.Write([]byte(text)); err != nil {
-		return err
-	}
-	return c.Flush()
+	return true, s.event(name, eventID(run), run)
 }

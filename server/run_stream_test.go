@@ -35,8 +35,13 @@ func (r *rig) follow() *stream { return r.followAs(viewerToken, "") }
 
 // followAs follows the run with a token, after the last event that the client received.
 func (r *rig) followAs(token, lastEvent string) *stream {
+	return r.open(runPath+"/events", token, lastEvent)
+}
+
+// open opens a stream with a token, after the last event that the client received.
+func (r *rig) open(path, token, lastEvent string) *stream {
 	ctx, leave := context.WithCancel(r.t.Context())
-	req := httptest.NewRequestWithContext(ctx, http.MethodGet, runPath+"/events", nil)
+	req := httptest.NewRequestWithContext(ctx, http.MethodGet, path, nil)
 	req.Header.Set("Authorization", "Bearer "+token)
 	if lastEvent != "" {
 		req.Header.Set("Last-Event-ID", lastEvent)

@@ -64,10 +64,11 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	}
 	h := &handlers{
 		door: door, inbox: box, temporal: temporal, registry: registry, policies: cfg.Policies, taskQueue: cfg.TaskQueue, reconcile: cfg.Reconcile,
-		replays: newReplayCache(), streams: newOpenStreams(), stopping: cfg.Stopping, leaving: cfg.Leaving, temporalProblem: cfg.TemporalProblem,
+		replays: newReplayCache(), runStreams: newOpenStreams(maxRunStreams, maxCallerRuns), eventStreams: newOpenStreams(maxEventStreams, maxCallerEvents), stopping: cfg.Stopping, leaving: cfg.Leaving, temporalProblem: cfg.TemporalProblem,
 		replica: cfg.Replica, peers: others,
 		started: time.Now(), version: cfg.Version, log: log, audit: cfg.Audit, keys: keys, contract: contract,
 	}
+	h.hub = newHub(h)
 	pages, err := newPages(cfg, keys, contract, routes, log)
 	if err != nil {
 		return nil, err
@@ -92,22 +93,24 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 
 // handlers implements the generated interface.
 type handlers struct {
-	door      *frontDoor
-	inbox     Inbox
-	temporal  Temporal
-	registry  *prometheus.Registry
-	policies  Policies
-	keys      *keyring
-	taskQueue string
-	reconcile time.Duration // between comparisons with Spacelift
-	replays   *replayCache
-	knowledge knowledgeCache // of metrics and the status
-	streams   *openStreams
-	stopping  <-chan struct{} // closed when streams must end
-	leaving   <-chan struct{} // closed when the process begins to stop
-	started   time.Time
-	replica   string // its name
-	peers     *peers // the other replicas
+	door         *frontDoor
+	inbox        Inbox
+	temporal     Temporal
+	registry     *prometheus.Registry
+	policies     Policies
+	keys         *keyring
+	taskQueue    string
+	reconcile    time.Duration // between comparisons with Spacelift
+	replays      *replayCache
+	knowledge    knowledgeCache // of metrics and the status
+	runStreams   *openStreams
+	eventStreams *openStreams
+	hub          *hub
+	stopping     <-chan struct{} // closed when streams must end
+	leaving      <-chan struct{} // closed when the process begins to stop
+	started      time.Time
+	replica      string // its name
+	peers        *peers // the other replicas
 
 	temporalProblem func() (time.Time, string) // nil: unknown
 

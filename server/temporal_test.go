@@ -131,6 +131,13 @@ func (f *fakeTemporal) set(s managed.RunStatus) {
 	f.status[managed.ManageRunID(s.Run)] = s
 }
 
+// report makes Reconcile's latest report on an account.
+func (f *fakeTemporal) report(account spacelift.Account, r reconcile.Report) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reports[account] = r
+}
+
 func (f *fakeTemporal) UpdateWorkflow(ctx context.Context, o client.UpdateWorkflowOptions) (client.WorkflowUpdateHandle, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -261,6 +268,8 @@ func (f *fakeTemporal) ListWorkflow(_ context.Context, req *workflowservice.List
 		f.lists++
 		return f.listReconcile(req.GetQuery())
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.asked = req
 	if f.pages != nil {
 		return f.pages(req), f.err

@@ -1897,7 +1897,7 @@ type RunList struct {
 // RunState State of a run as Spacelift spells it. Gantry passes unknown states through.
 type RunState = string
 
-// RunSummary A run as lists show it. What it waits for, its approvals and resources are there while it waits for something else than
+// RunSummary A run as lists show it. `waitingFor`, `approvals` and `resources` are there while it waits for something else than
 // Spacelift's or Gantry's own work. `getRun` has all of it.
 type RunSummary struct {
 	// Account Account name.
@@ -2612,6 +2612,18 @@ type RedeliverParams struct {
 	// repeat gets the first answer. A key belongs to the token's bearer and to the subject of the request. Gantry
 	// refuses a key that was used for another request. Without a key, each request counts separately.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// StreamEventsParams defines parameters for StreamEvents.
+type StreamEventsParams struct {
+	// Account Only events of this account.
+	Account *ID `form:"account,omitempty" json:"account,omitempty"`
+
+	// Stack Only events of this stack, and of chains that its runs began. `*` stands for any text.
+	Stack *ID `form:"stack,omitempty" json:"stack,omitempty"`
+
+	// LastEventID The `id` of the last event that the client received.
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
 }
 
 // ListFindingsParams defines parameters for ListFindings.

@@ -448,6 +448,26 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/deliveries/{delivery}/redeliveries (the `Redeliver` operationId).
 	Redeliver(ctx context.Context, delivery DeliveryPath, params *RedeliverParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// StreamEvents Follow all that you may see
+	//
+	// A stream of server-sent events, for everything in the caller's scope. `run` holds a run as `listRuns` returns it, and
+	// `chain` a chain as `listChains` does, within about a second after it has changed. A chain changes when its phase does; its
+	// runs name it in `chains`. `account` holds an account as `listAccounts` returns it, within about half a minute after its findings or
+	// its webhook have changed; filters by stack leave it out. Lines that begin with a colon keep the connection open.
+	//
+	// The stream begins with `ready`: what a client lists after it, and what the stream sends, add up to everything. After `reset`
+	// the same is true, but events before it are missing, so the client lists anew.
+	//
+	// A client that lost its connection connects again, after `retry` milliseconds, and sends the `id` of the last event in
+	// `Last-Event-ID`, as browsers do. It receives the latest form of what has changed since. An event may come twice. Any replica
+	// takes any id of the last hour.
+	//
+	// A stream ends within half a minute after its token or session, and when the caller's roles change. A caller can have 50 open,
+	// and a replica serves a thousand.
+	//
+	// Corresponds with GET /v1/events (the `StreamEvents` operationId).
+	StreamEvents(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListFindings List findings
 	//
 	// The current findings about the accounts for which the caller's role holds as a whole, the critical ones first. If the setting
@@ -1253,6 +1273,36 @@ func (c *Client) GetDelivery(ctx context.Context, delivery DeliveryPath, reqEdit
 // Corresponds with POST /v1/deliveries/{delivery}/redeliveries (the `Redeliver` operationId).
 func (c *Client) Redeliver(ctx context.Context, delivery DeliveryPath, params *RedeliverParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRedeliverRequest(c.Server, delivery, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StreamEvents Follow all that you may see
+//
+// A stream of server-sent events, for everything in the caller's scope. `run` holds a run as `listRuns` returns it, and
+// `chain` a chain as `listChains` does, within about a second after it has changed. A chain changes when its phase does; its
+// runs name it in `chains`. `account` holds an account as `listAccounts` returns it, within about half a minute after its findings or
+// its webhook have changed; filters by stack leave it out. Lines that begin with a colon keep the connection open.
+//
+// The stream begins with `ready`: what a client lists after it, and what the stream sends, add up to everything. After `reset`
+// the same is true, but events before it are missing, so the client lists anew.
+//
+// A client that lost its connection connects again, after `retry` milliseconds, and sends the `id` of the last event in
+// `Last-Event-ID`, as browsers do. It receives the latest form of what has changed since. An event may come twice. Any replica
+// takes any id of the last hour.
+//
+// A stream ends within half a minute after its token or session, and when the caller's roles change. A caller can have 50 open,
+// and a replica serves a thousand.
+//
+// Corresponds with GET /v1/events (the `StreamEvents` operationId).
+func (c *Client) StreamEvents(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStreamEventsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3359,6 +3409,87 @@ func NewRedeliverRequest(server string, delivery DeliveryPath, params *Redeliver
 	return req, nil
 }
 
+// NewStreamEventsRequest constructs an http.Request for the StreamEvents method
+func NewStreamEventsRequest(server string, params *StreamEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/events")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Account != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "account", *params.Account, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Stack != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "stack", *params.Stack, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewListFindingsRequest constructs an http.Request for the ListFindings method
 func NewListFindingsRequest(server string, params *ListFindingsParams) (*http.Request, error) {
 	var err error
@@ -4293,6 +4424,28 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/deliveries/{delivery}/redeliveries (the `Redeliver` operationId).
 	RedeliverWithResponse(ctx context.Context, delivery DeliveryPath, params *RedeliverParams, reqEditors ...RequestEditorFn) (*RedeliverResponse, error)
+
+	// StreamEventsWithResponse Follow all that you may see
+	//
+	// A stream of server-sent events, for everything in the caller's scope. `run` holds a run as `listRuns` returns it, and
+	// `chain` a chain as `listChains` does, within about a second after it has changed. A chain changes when its phase does; its
+	// runs name it in `chains`. `account` holds an account as `listAccounts` returns it, within about half a minute after its findings or
+	// its webhook have changed; filters by stack leave it out. Lines that begin with a colon keep the connection open.
+	//
+	// The stream begins with `ready`: what a client lists after it, and what the stream sends, add up to everything. After `reset`
+	// the same is true, but events before it are missing, so the client lists anew.
+	//
+	// A client that lost its connection connects again, after `retry` milliseconds, and sends the `id` of the last event in
+	// `Last-Event-ID`, as browsers do. It receives the latest form of what has changed since. An event may come twice. Any replica
+	// takes any id of the last hour.
+	//
+	// A stream ends within half a minute after its token or session, and when the caller's roles change. A caller can have 50 open,
+	// and a replica serves a thousand.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/events (the `StreamEvents` operationId).
+	StreamEventsWithResponse(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*StreamEventsResponse, error)
 
 	// ListFindingsWithResponse List findings
 	//
@@ -7030,6 +7183,103 @@ func (r RedeliverResponse) ContentType() string {
 	return ""
 }
 
+// StreamEventsResponse429Headers the declared response headers of an HTTP 429 response for StreamEvents
+type StreamEventsResponse429Headers struct {
+	RetryAfter *int
+}
+
+// StreamEventsResponse503Headers the declared response headers of an HTTP 503 response for StreamEvents
+type StreamEventsResponse503Headers struct {
+	RetryAfter *int
+}
+
+type StreamEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthenticated
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *Problem
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *StreamEventsResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *StreamEventsResponse503Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r StreamEventsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r StreamEventsResponse) GetApplicationProblemJSON401() *Unauthenticated {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r StreamEventsResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r StreamEventsResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r StreamEventsResponse) GetApplicationProblemJSON429() *Problem {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r StreamEventsResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r StreamEventsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r StreamEventsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StreamEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StreamEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StreamEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListFindingsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -8246,6 +8496,34 @@ func (c *ClientWithResponses) RedeliverWithResponse(ctx context.Context, deliver
 		return nil, err
 	}
 	return ParseRedeliverResponse(rsp)
+}
+
+// StreamEventsWithResponse Follow all that you may see
+//
+// A stream of server-sent events, for everything in the caller's scope. `run` holds a run as `listRuns` returns it, and
+// `chain` a chain as `listChains` does, within about a second after it has changed. A chain changes when its phase does; its
+// runs name it in `chains`. `account` holds an account as `listAccounts` returns it, within about half a minute after its findings or
+// its webhook have changed; filters by stack leave it out. Lines that begin with a colon keep the connection open.
+//
+// The stream begins with `ready`: what a client lists after it, and what the stream sends, add up to everything. After `reset`
+// the same is true, but events before it are missing, so the client lists anew.
+//
+// A client that lost its connection connects again, after `retry` milliseconds, and sends the `id` of the last event in
+// `Last-Event-ID`, as browsers do. It receives the latest form of what has changed since. An event may come twice. Any replica
+// takes any id of the last hour.
+//
+// A stream ends within half a minute after its token or session, and when the caller's roles change. A caller can have 50 open,
+// and a replica serves a thousand.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/events (the `StreamEvents` operationId).
+func (c *ClientWithResponses) StreamEventsWithResponse(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*StreamEventsResponse, error) {
+	rsp, err := c.StreamEvents(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStreamEventsResponse(rsp)
 }
 
 // ListFindingsWithResponse List findings
@@ -10739,6 +11017,97 @@ func ParseRedeliverResponse(rsp *http.Response) (*RedeliverResponse, error) {
 	switch {
 	case rsp.StatusCode == 503:
 		var headers RedeliverResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseStreamEventsResponse parses an HTTP response from a StreamEventsWithResponse call
+func ParseStreamEventsResponse(rsp *http.Response) (*StreamEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StreamEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthenticated
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers StreamEventsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers StreamEventsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {

@@ -23,7 +23,7 @@ func (c *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return res, err
 	}
 	if kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); kind == eventStream {
-		res.Body = &streamBody{ReadCloser: res.Body, check: c, req: req}
+		res.Body = &streamBody{ReadCloser: res.Body, check: c, req: req, events: eventsOf(req)}
 		return res, nil
 	}
 	body, err := io.ReadAll(res.Body)
@@ -56,7 +56,7 @@ type streamBody struct {
 	io.ReadCloser
 	check  *transport
 	req    *http.Request
-	events events
+	events *events
 }
 
 func (b *streamBody) Read(p []byte) (int, error) {

@@ -1,0 +1,159 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/gantryhq/gantry/authority"
+)
+
+// Streams of one run poll its execution, so their number is bounded more narrowly than
+// that of event streams, which share one hub.
+const (
+	maxRunStreams      = 100
+	maxCallerRuns      = 10 // so that no caller takes the places of all others
+	maxEventStreams    = 1000
+	maxCallerEvents    = 50               // tabs of one browser
+	heartbeat          = 15 * time.Second // proxies close connections after a minute or so of silence
+	streamPatience     = 10 * time.Second // before a client that does not read is cut off
+	reconnectAfter     = 5 * time.Second  // how long a client waits before it connects again
+	credentialsChecked = 30 * time.Second // how often a stream looks its caller up again
+)
+
+// openStreams counts the streams that are open, by caller.
+type openStreams struct {
+	most, mostOfCaller int
+
+	mu       sync.Mutex
+	all      int
+	byCaller map[string]int
+}
+
+func newOpenStreams(most, mostOfCaller int) *openStreams {
+	return &openStreams{most: most, mostOfCaller: mostOfCaller, byCaller: map[string]int{}}
+}
+
+// open takes a place for a stream of a caller. The caller must call done at its end.
+func (s *openStreams) open(caller string) (done func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.byCaller[caller] >= s.mostOfCaller:
+		return nil, &tooManyStreamsError{fmt.Sprintf("%s has %d open; close one, or read instead of streaming", caller, s.mostOfCaller)}
+	case s.all >= s.most:
+		return nil, &tooManyStreamsError{"this replica serves no more now; read instead of streaming, or try again later"}
+	}
+	s.all++
+	s.byCaller[caller]++
+	return func() { s.close(caller) }, nil
+}
+
+func (s *openStreams) close(caller string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all--
+	if s.byCaller[caller]--; s.byCaller[caller] == 0 {
+		delete(s.byCaller, caller)
+	}
+}
+
+// tooManyStreamsError explains why a stream is refused.
+type tooManyStreamsError struct{ why string }
+
+func (e *tooManyStreamsError) Error() string { return e.why }
+
+// stream answers with server-sent events for as long as its caller has the rights that
+// they had at its beginning.
+type stream struct {
+	ctx context.Context
+	h   *handlers
+
+	// may fails once the caller lacks the rights that the stream needs.
+	may func(context.Context) error
+
+	w       http.ResponseWriter
+	at      time.Time // of the last write
+	checked time.Time // when the caller was last looked up
+}
+
+// serve serves the stream until follow returns. It answers errors before the first byte
+// as problems; later ones only end the stream.
+func (s *stream) serve(w http.ResponseWriter, places *openStreams, follow func() error) error {
+	done, err := places.open(personOf(s.ctx).Name)
+	if err != nil {
+		return err
+	}
+	defer done()
+	s.w, s.checked = w, time.Now()
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would buffer the events
+	w.WriteHeader(http.StatusOK)
+	if headOnly(s.ctx) {
+		return nil
+	}
+	err = s.write(fmt.Sprintf("retry: %d\n\n", reconnectAfter.Milliseconds()))
+	if err == nil {
+		err = follow()
+	}
+	if err != nil {
+		s.h.log.DebugContext(s.ctx, "stream ended", "requestId", requestIDOf(w), "path", callOf(s.ctx).request.URL.Path, "error", err)
+	}
+	return nil
+}
+
+// errRightsChanged ends a stream whose caller has other rights than at its beginning.
+var errRightsChanged = errors.New("the caller's rights have changed")
+
+// check looks the caller up again, from time to time.
+func (s *stream) check() error {
+	if time.Since(s.checked) < credentialsChecked {
+		return nil
+	}
+	s.checked = time.Now()
+	now, err := principalNow(s.ctx)
+	if err != nil {
+		return err
+	}
+	if was := principalOf(s.ctx); !reflect.DeepEqual([]any{now.Person, now.Grants}, []any{was.Person, was.Grants}) {
+		return errRightsChanged
+	}
+	return s.may(s.ctx)
+}
+
+// beat writes a sign of life after a silence.
+func (s *stream) beat() error {
+	if time.Since(s.at) < heartbeat {
+		return nil
+	}
+	return s.write(": nothing new\n\n")
+}
+
+func (s *stream) event(name, id string, data []byte) error {
+	return s.write(fmt.Sprintf("event: %s\nid: %s\ndata: %s\n\n", name, id, data))
+}
+
+func (s *stream) write(text string) error {
+	s.at = time.Now()
+	c := http.NewResponseController(s.w)
+	// The server's own deadline is for answers, not for streams.
+	if err := c.SetWriteDeadline(s.at.Add(streamPatience)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	if _, err := s.w.Write([]byte(text)); err != nil {
+		return err
+	}
+	return c.Flush()
+}
+
+// mayView returns the check of a stream about one stack.
+func (h *handlers) mayView(c *call) func(context.Context) error {
+	return func(ctx context.Context) error {
+		return h.allow(ctx, authority.RoleViewer, c.account.Name, c.stack)
+	}
+}
