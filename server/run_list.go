@@ -180,7 +180,7 @@ func (r listedRun) newestKey() string {
 	return fmt.Sprintf("%020d %s", -r.startedAt.UnixMicro()+1<<62, r.info.GetExecution().GetWorkflowId())
 }
 
-// view is what a caller may see and decide of the stacks of some accounts.
+// view is a caller's sight of some accounts: what they may see and decide there.
 type view struct {
 	principal authority.Principal
 	known     directories

@@ -271,7 +271,7 @@ func aRecord(id string, labels []string, triggeredBy string, decisions ...manage
 }
 
 // A run is listed for whom the API takes an approval, and for nobody else: whatever its
-// policy, whoever triggered or approved it, and wherever the caller has a role.
+// policy, by anyone who triggered or approved it, and wherever the caller has a role.
 func TestTheListAndTheDecisionAgree(t *testing.T) {
 	r, _, _ := scopesRig(t)
 	vote := func(v managed.Verdict, name string) managed.Decision {

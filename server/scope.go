@@ -98,7 +98,7 @@ func dependsOnStacks(p authority.Principal, role authority.Role, account string)
 	return !p.Rules(role, account) && p.Depends(role, account)
 }
 
-// directories is what is known of the managed stacks of some accounts.
+// directories are the managed stacks of some accounts, as far as they are known.
 type directories map[spacelift.Account]map[spacelift.StackID]authority.Stack
 
 // stack returns a stack: only its id, if no more is known.

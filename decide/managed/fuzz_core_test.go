@@ -187,7 +187,7 @@ func (c *chaos) listsWhatCounts(s RunStatus) {
 	now := c.r.Situation(c.now)
 	n := now.Next()
 	if n.Do != doWait && n.Do != DoHold {
-		return // it is not at rest, and what it does next writes the list
+		return // its next step writes the list
 	}
 	for _, by := range []decide.Person{{Name: "ann", Groups: []string{"platform"}}, {Name: "bob", Aliases: []string{"jdoe"}}, {Name: "eve"}} {
 		for _, v := range Verdicts {

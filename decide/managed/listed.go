@@ -16,7 +16,7 @@ import (
 // contract with open executions and with replicas of other versions.
 const ListedMemo = "gantryRun"
 
-// Listed is what lists show of a run besides its search attributes. An execution begins
+// Listed is the part of a run that lists show besides its search attributes. An execution begins
 // with what the first events say, and writes it again only while the run waits for
 // something else than Spacelift or Gantry, because each writing is an event of the history.
 type Listed struct {
@@ -29,12 +29,12 @@ type Listed struct {
 	Labels         []string         `json:"labels,omitempty"`
 	Chains         []ChainRef       `json:"chains,omitempty"` // without the people behind them
 
-	// Wait is what the run waited for when this was written. It holds as long as the run
+	// Wait has what the run waited for when this was written. It holds as long as the run
 	// is in the same phase.
 	Wait *ListedWait `json:"wait,omitempty"`
 }
 
-// ListedWait is what a run waits for, and from whom.
+// ListedWait is the wait of a run: for what, and from whom.
 type ListedWait struct {
 	Phase        Phase               `json:"phase"`
 	StateVersion int                 `json:"stateVersion"`

@@ -48,7 +48,7 @@ func (r *Record) RefuseDecision(s Situation, d Decision, seenAt StateKey) *decid
 	return b.refuse(d.Verdict, d.By)
 }
 
-// refuseNow says why a verdict comes at the wrong time, whoever gives it.
+// refuseNow says why a verdict comes at the wrong time, from anyone.
 func (s Situation) refuseNow(v Verdict) *decide.Refusal {
 	if no := s.refuseAnyDecision(); no != nil {
 		return no
@@ -59,8 +59,8 @@ func (s Situation) refuseNow(v Verdict) *decide.Refusal {
 	return nil
 }
 
-// refuseAbout says why a verdict about the present state counts for nothing, whoever
-// gives it.
+// refuseAbout says why a verdict about the present state counts for nothing, from
+// anyone.
 func (s Situation) refuseAbout(v Verdict) *decide.Refusal {
 	if v == Reject {
 		return nil
