@@ -12,6 +12,7 @@ import (
 
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/gen/client"
+	"github.com/gantryhq/gantry/web/graph"
 )
 
 // Config holds what the pages need of the server.
@@ -42,6 +43,7 @@ type Pages struct {
 	Config
 	mux    *http.ServeMux
 	assets *assets
+	graphs graph.Cache
 }
 
 // New returns the pages.
@@ -66,6 +68,13 @@ func (p *Pages) routes() {
 	p.page("GET /runs", p.runs)
 	p.page("GET /accounts/{account}/stacks/{stack}/runs/{run}", p.run)
 	p.page("POST /accounts/{account}/stacks/{stack}/runs/{run}", p.changeRun)
+	p.page("GET /accounts/{account}/stacks/{stack}", p.stack)
+	p.page("POST /accounts/{account}/stacks/{stack}", p.triggerRun)
+	p.page("GET /accounts/{account}/stacks/{stack}/runs/{run}/chain", p.chain)
+	p.page("POST /accounts/{account}/stacks/{stack}/runs/{run}/chain", p.changeChain)
+	p.page("GET /chains", p.chains)
+	p.page("GET /stacks", p.stacks)
+	p.page("GET /stacks/drift", p.drift)
 	p.mux.HandleFunc("GET /sign-in", p.signIn)
 	p.mux.HandleFunc("GET "+assetsPath+"{name}", p.assets.serve)
 }
