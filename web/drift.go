@@ -60,25 +60,36 @@ type driftView struct {
 // drift compares the policies of stacks that are the same service in several
 // environments.
 func (p *Pages) drift(c *call) (answer, error) {
-	query := c.URL.Query()
-	v := &driftView{Account: query.Get("account"), Environments: cmp.Or(strings.TrimSpace(query.Get("environments")), environments)}
-	accounts, err := c.accounts()
+	v := &driftView{Environments: cmp.Or(strings.TrimSpace(c.URL.Query().Get("environments")), environments)}
+	var err error
+	if v.Accounts, v.Account, err = c.account(); err != nil || v.Account == "" {
+		return answer{page: driftPage(v)}, err
+	}
+	all, err := c.allStacks(v.Account)
 	if err != nil {
 		return answer{}, err
 	}
-	v.Accounts = accounts
-	if v.Account == "" && len(accounts) > 0 {
-		v.Account = accounts[0]
-	}
-	if v.Account == "" {
-		return show(driftPage(v))
-	}
-	found, err := c.API.ListStacksWithResponse(c.Context(), v.Account)
-	if err != nil {
-		return answer{}, err
-	}
-	v.compare(found.JSON200.Stacks)
+	v.compare(all)
 	return show(driftPage(v))
+}
+
+// mostPages bounds the pages of stacks that are read for one answer.
+const mostPages = 50
+
+// allStacks returns the managed stacks of an account.
+func (c *call) allStacks(account string) (all []api.Stack, err error) {
+	params := api.ListStacksParams{PageSize: new(200)}
+	for range mostPages {
+		found, err := c.API.ListStacksWithResponse(c.Context(), account, &params)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found.JSON200.Stacks...)
+		if params.PageToken = found.JSON200.NextPageToken; params.PageToken == nil {
+			break
+		}
+	}
+	return all, nil
 }
 
 // compare fills the view.
@@ -108,11 +119,12 @@ const leastUsual = 3
 func patternOf(all []service) pattern {
 	stacks := map[string]int{}
 	counts := map[[3]string]int{} // by environment, setting and value
+	found := settingsIn(all)
 	for _, s := range all {
 		for _, stack := range s.Stacks {
 			stacks[stack.Environment]++
-			for setting, value := range stack.values {
-				counts[[3]string{stack.Environment, setting, value.Value}]++
+			for setting := range found {
+				counts[[3]string{stack.Environment, setting, cmp.Or(stack.values[setting].Value, "default")}]++
 			}
 		}
 	}
@@ -130,6 +142,19 @@ func patternOf(all []service) pattern {
 		}
 	}
 	return usual
+}
+
+// settingsIn returns the settings that some stack has a value for.
+func settingsIn(all []service) map[string]bool {
+	found := map[string]bool{}
+	for _, s := range all {
+		for _, stack := range s.Stacks {
+			for setting := range stack.values {
+				found[setting] = true
+			}
+		}
+	}
+	return found
 }
 
 // showUsual lists the settings in which the usual policies of environments differ.
@@ -236,7 +261,7 @@ func valuesOf(s api.Stack) map[string]driftValue {
 		"problems":    {Value: "none", Origin: "labels"},
 	}
 	for _, p := range s.Policy {
-		if p.Name != "profile" && p.Name != "after" {
+		if p.Name != "profile" && p.Name != "after" && p.Origin != "default" {
 			values[p.Name] = driftValue{Value: cmp.Or(p.Value, "none"), Origin: p.Origin}
 		}
 	}
@@ -249,18 +274,12 @@ func valuesOf(s api.Stack) map[string]driftValue {
 // compare finds what is unusual in the environments of a service. Where there is no usual
 // policy, it finds what differs.
 func (s *service) compare(usual pattern) {
-	found := map[string]bool{}
-	for _, stack := range s.Stacks {
-		for setting := range stack.values {
-			found[setting] = true
-		}
-	}
-	for _, setting := range sorted(found) {
+	for _, setting := range sorted(settingsIn([]service{*s})) {
 		row := driftRow{Setting: setting}
 		odd, differs, known := 0, false, false
 		for _, stack := range s.Stacks {
 			v := stack.values[setting]
-			v.Value = cmp.Or(v.Value, "none")
+			v.Value = cmp.Or(v.Value, "default") // lists leave most defaults out
 			if u := usual[stack.Environment][setting]; u != "" {
 				known = true
 				if u != v.Value {

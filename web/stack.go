@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/a-h/templ"
+
 	"github.com/gantryhq/gantry/gen/api"
 )
 
@@ -13,13 +15,15 @@ import (
 type stackView struct {
 	*api.Stack
 	Runs      []api.RunSummary
-	Triggered *api.Trigger // by the form of the page
+	Preview   *api.FollowersPreview // of what a finished run releases; nil if it isn't known
+	Drawing   drawing               // of the preview
+	Triggered *api.Trigger          // by the form of the page
 	Refused   *Refusal
 	Wanted    api.TriggerRequest // what the person asked for
 }
 
 // stack shows a stack: what happens to its plans and why, and its runs.
-func (p *Pages) stack(c *call) (answer, error) { return c.showStack(&stackView{}) }
+func (p *Pages) stack(c *call) (answer, error) { return p.showStack(c, &stackView{}) }
 
 // triggerRun takes the form of the page, which triggers a run.
 func (p *Pages) triggerRun(c *call) (answer, error) {
@@ -41,11 +45,11 @@ func (p *Pages) triggerRun(c *call) (answer, error) {
 	default:
 		v.Triggered = cmp.Or(done.JSON201, done.JSON202)
 	}
-	return c.showStack(v)
+	return p.showStack(c, v)
 }
 
 // showStack shows the stack as it is now.
-func (c *call) showStack(v *stackView) (answer, error) {
+func (p *Pages) showStack(c *call, v *stackView) (answer, error) {
 	account, stack := c.PathValue("account"), c.PathValue("stack")
 	found, err := c.API.GetStackPolicyWithResponse(c.Context(), account, stack)
 	if err != nil {
@@ -56,11 +60,37 @@ func (c *call) showStack(v *stackView) (answer, error) {
 		return answer{}, err
 	}
 	v.Stack, v.Runs = found.JSON200, runs.JSON200.Runs
+	if preview, err := c.API.PreviewFollowersWithResponse(c.Context(), account, stack); err == nil && v.Managed {
+		v.Preview = preview.JSON200
+		v.Drawing = p.draw(previewed(v.Preview, func(stack string) templ.SafeURL {
+			return templ.SafeURL(relative(depthOf(c.Request), "accounts", account, "stacks", stack))
+		}))
+	}
 	a := answer{page: stackPage(v)}
 	if v.Refused != nil {
 		a.status = v.Refused.Status
 	}
 	return a, nil
+}
+
+// previewed returns what is drawn of a preview: the stack whose run finishes, and those
+// that follow.
+func previewed(preview *api.FollowersPreview, to func(stack string) templ.SafeURL) []graphStack {
+	all := []graphStack{{Stack: preview.Stack, Mark: markDone, Short: "when its run finishes", Long: preview.Summary, To: to(preview.Stack)}}
+	for _, f := range preview.Followers {
+		s := graphStack{Stack: f.Stack, After: f.After, Mark: markMoving, Short: "is triggered", Long: f.Reason, To: to(f.Stack)}
+		switch {
+		case !f.Released:
+			s.Mark, s.Short = markHeld, "is not triggered"
+		case f.Gate != nil && !f.Gate.Open:
+			s.Mark, s.Short = markWaiting, "is triggered, then waits"
+		}
+		all = append(all, s)
+	}
+	if len(all) > mostDrawn {
+		return all[:mostDrawn]
+	}
+	return all
 }
 
 // set returns the values of the policy that somebody chose, and defaults the others.

@@ -1,10 +1,7 @@
 package web
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/a-h/templ"
@@ -16,93 +13,50 @@ import (
 type stacksView struct {
 	Account, Search, Show string
 	Accounts              []string
-	Stacks                []api.Stack
-	Total                 int            // that the filters select
-	Counts                map[string]int // by filter, of what the search finds
-	Complete              bool
+	List                  api.StackList
 	query                 func(name, value string) templ.SafeURL
-	page                  int
 }
-
-// mostStacks is the number of stacks on one page.
-const mostStacks = 100
 
 // stacks lists the managed stacks of an account, those with problems first.
 func (p *Pages) stacks(c *call) (answer, error) {
 	query := c.URL.Query()
-	v := &stacksView{Account: query.Get("account"), Search: strings.TrimSpace(query.Get("search")), Show: query.Get("show"), Counts: map[string]int{}}
+	v := &stacksView{Search: strings.TrimSpace(query.Get("search")), Show: query.Get("show")}
 	v.query = func(name, value string) templ.SafeURL { return with(query, name, value) }
-	accounts, err := c.accounts()
+	var err error
+	if v.Accounts, v.Account, err = c.account(); err != nil || v.Account == "" {
+		return answer{page: stacksPage(v)}, err
+	}
+	params := api.ListStacksParams{Order: new(api.ListStacksParamsOrderProblems), PageSize: new(100), Search: given(v.Search), PageToken: given(query.Get("pageToken"))}
+	switch v.Show {
+	case "problems":
+		params.Problems = new(true)
+	case "enforced", "advisory", "void":
+		params.Enforcement = new(api.ListStacksParamsEnforcement(v.Show))
+	}
+	found, err := c.API.ListStacksWithResponse(c.Context(), v.Account, &params)
 	if err != nil {
 		return answer{}, err
 	}
-	v.Accounts = accounts
-	if v.Account == "" && len(accounts) > 0 {
-		v.Account = accounts[0]
-	}
-	if v.Account == "" {
-		return show(stacksPage(v))
-	}
-	found, err := c.API.ListStacksWithResponse(c.Context(), v.Account)
-	if err != nil {
-		return answer{}, err
-	}
-	v.Complete = found.JSON200.Complete
-	page, _ := strconv.Atoi(query.Get("pageToken")) // anything else is the first page
-	v.take(found.JSON200.Stacks, max(page, 0))
+	v.List = *found.JSON200
 	return show(stacksPage(v))
 }
 
-// take keeps those stacks of an account that the filters select.
-func (v *stacksView) take(all []api.Stack, page int) {
-	search := strings.ToLower(v.Search)
-	for _, s := range all {
-		if !found(s, search) {
-			continue
-		}
-		v.Counts[""]++
-		for _, filter := range stackFilters {
-			if filter.selects(s) {
-				v.Counts[filter.name]++
-			}
-		}
-		if selects(v.Show, s) {
-			v.Stacks = append(v.Stacks, s)
-		}
+// account returns the accounts that the caller may see, and the one that the page is
+// about: that of the query, or else the first.
+func (c *call) account() (all []string, account string, err error) {
+	all, err = c.accounts()
+	if account = c.URL.Query().Get("account"); account == "" && len(all) > 0 {
+		account = all[0]
 	}
-	slices.SortStableFunc(v.Stacks, func(a, b api.Stack) int {
-		return cmp.Or(cmp.Compare(urgency(a), urgency(b)), cmp.Compare(a.Stack, b.Stack))
-	})
-	v.Total, v.page = len(v.Stacks), min(page, len(v.Stacks)/mostStacks)
-	from := v.page * mostStacks
-	v.Stacks = v.Stacks[from:min(from+mostStacks, v.Total)]
+	return all, account, err
 }
 
-// found reports whether a stack has a text in its id, name or labels.
-func found(s api.Stack, text string) bool {
-	has := func(in string) bool { return strings.Contains(strings.ToLower(in), text) }
-	return text == "" || has(s.Stack) || has(s.Name) || slices.ContainsFunc(s.Labels, has)
-}
-
-// stackFilters are the views of the list.
-var stackFilters = []struct {
-	name, title string
-	selects     func(api.Stack) bool
-}{
-	{"problems", "Problems", func(s api.Stack) bool { return len(s.Problems)+len(s.Warnings) > 0 }},
-	{"void", "Void", func(s api.Stack) bool { return level(s) == "void" }},
-	{"advisory", "Advisory", func(s api.Stack) bool { return level(s) == "advisory" }},
-	{"enforced", "Enforced", func(s api.Stack) bool { return level(s) == "enforced" }},
-	{"closed", "Closed now", func(s api.Stack) bool { return !s.Gate.Open }},
-}
-
-func selects(name string, s api.Stack) bool {
-	for _, filter := range stackFilters {
-		if filter.name == name {
-			return filter.selects(s)
-		}
+// given returns a parameter of the API; nil for an empty one.
+func given(value string) *string {
+	if value == "" {
+		return nil
 	}
-	return true
+	return &value
 }
 
 // level returns the worth of a stack's policy; empty if it isn't known.
@@ -113,62 +67,47 @@ func level(s api.Stack) string {
 	return s.Enforcement.Level
 }
 
-// urgency puts stacks with problems first.
-func urgency(s api.Stack) int {
-	switch {
-	case len(s.Problems) > 0:
-		return 0
-	case level(s) == "void":
-		return 1
-	case level(s) == "advisory":
-		return 2
-	case len(s.Warnings) > 0:
-		return 3
-	}
-	return 4
-}
-
+// chips are the views of the list.
 func (v *stacksView) chips() []Chip {
-	all := []Chip{{Name: "All", Count: v.Counts[""], To: v.query("show", ""), Current: v.Show == ""}}
-	for _, filter := range stackFilters {
-		if n := v.Counts[filter.name]; n > 0 || v.Show == filter.name {
-			all = append(all, Chip{Name: filter.title, Count: n, To: v.query("show", filter.name), Current: v.Show == filter.name})
+	n := v.List.Counts
+	all := []Chip{{Name: "All", Count: n.Total, To: v.query("show", ""), Current: v.Show == ""}}
+	for _, view := range []struct {
+		name  string
+		count int
+	}{{"problems", n.Problems}, {"void", n.Void}, {"advisory", n.Advisory}, {"enforced", n.Enforced}} {
+		if view.count > 0 || v.Show == view.name {
+			all = append(all, Chip{Name: initial(view.name), Count: view.count, To: v.query("show", view.name), Current: v.Show == view.name})
 		}
 	}
 	return all
 }
 
-// headline says how many have problems.
+// headline says how many have problems, or what a search found.
 func (v *stacksView) headline() string {
+	n := v.List.Counts
 	switch {
-	case v.Counts[""] == 0 && v.Search != "":
-		return "No stack matches"
-	case v.Counts[""] == 0:
+	case v.Search != "" && v.List.Total == 1:
+		return "1 stack matches"
+	case v.Search != "":
+		return plural(v.List.Total, "stack") + " match"
+	case n.Total == 0:
 		return "No managed stacks"
 	}
 	var parts []string
-	switch n := v.Counts["problems"]; n {
+	switch n.Problems {
 	case 0:
 	case 1:
 		parts = append(parts, "1 stack has a problem")
 	default:
-		parts = append(parts, fmt.Sprintf("%d stacks have problems", n))
+		parts = append(parts, fmt.Sprintf("%d stacks have problems", n.Problems))
 	}
-	if n := v.Counts["void"]; n > 0 {
-		parts = append(parts, fmt.Sprintf("%d without effect in Spacelift", n))
+	if n.Void > 0 {
+		parts = append(parts, fmt.Sprintf("%d without effect in Spacelift", n.Void))
 	}
 	if len(parts) == 0 {
 		return "All stacks are in order"
 	}
 	return strings.Join(parts, ", ")
-}
-
-// next returns the token of the next page; nil on the last one.
-func (v *stacksView) next() *string {
-	if (v.page+1)*mostStacks >= v.Total {
-		return nil
-	}
-	return new(strconv.Itoa(v.page + 1))
 }
 
 // settings holds the values of a policy that aren't the default.

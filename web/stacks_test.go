@@ -2,11 +2,14 @@ package web_test
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -70,14 +73,49 @@ func manyStacks() []api.Stack {
 	return all
 }
 
-func stackList(all ...api.Stack) api.StackList { return api.StackList{Stacks: all, Complete: true} }
+// listOf answers as the API does: by search, enforcement and problems, in pages.
+func listOf(all ...api.Stack) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		list := api.StackList{Stacks: []api.Stack{}, At: noon, Counts: api.StackCounts{Total: len(all)}}
+		for _, s := range all {
+			switch s.Enforcement.Level {
+			case "enforced":
+				list.Counts.Enforced++
+			case "advisory":
+				list.Counts.Advisory++
+			default:
+				list.Counts.Void++
+			}
+			if len(s.Problems) > 0 {
+				list.Counts.Problems++
+			}
+			if strings.Contains(s.Stack, strings.ToLower(q.Get("search"))) && (q.Get("enforcement") == "" || q.Get("enforcement") == s.Enforcement.Level) && (q.Get("problems") == "" || len(s.Problems) > 0) {
+				list.Stacks = append(list.Stacks, s)
+			}
+		}
+		if q.Get("order") == "problems" {
+			slices.SortStableFunc(list.Stacks, func(a, b api.Stack) int {
+				return cmp.Or(cmp.Compare(len(b.Problems), len(a.Problems)), -cmp.Compare(a.Enforcement.Level, b.Enforcement.Level))
+			})
+		}
+		list.Total = len(list.Stacks)
+		size, _ := strconv.Atoi(q.Get("pageSize"))
+		from, _ := strconv.Atoi(q.Get("pageToken"))
+		if from+size < list.Total {
+			list.NextPageToken = new(strconv.Itoa(from + size))
+		}
+		list.Stacks = list.Stacks[min(from, list.Total):min(from+size, list.Total)]
+		webtest.Write(w, http.StatusOK, list)
+	}
+}
 
 func stacksSite(t testing.TB) *webtest.Site {
 	t.Helper()
 	s := webtest.New(t)
 	operator(s)
 	all := manyStacks()
-	s.Answer("GET /v1/accounts/acme/stacks", stackList(all...))
+	s.Handle("GET /v1/accounts/acme/stacks", listOf(all...))
 	for _, stack := range all[:100] {
 		s.Answer("GET /v1/accounts/acme/stacks/"+stack.Stack+"/policy", stack)
 	}
@@ -88,6 +126,15 @@ func stacksSite(t testing.TB) *webtest.Site {
 		},
 		{Account: "acme", Stack: "service005-prod-eu", Run: runID(2), Type: "TRACKED", Phase: "done", State: "FINISHED", StartedAt: noon.Add(-30 * time.Hour), Execution: anExecution, Commit: &api.Commit{Message: new("Image 4.2.1")}},
 	}})
+	s.Answer("GET /v1/accounts/acme/stacks/service005-prod-eu/followers", api.FollowersPreview{
+		Account: "acme", Stack: "service005-prod-eu", At: noon, Summary: "1 of 2 stacks that follow would be released",
+		Followers: []api.PreviewedFollower{
+			{Stack: "app", After: []string{"service005-prod-eu"}, Released: true, Stage: new(1), Reason: "it is triggered when service005-prod-eu has finished", Gate: &api.Gate{At: noon, Reason: new("the window business-hours is closed")}},
+			{Stack: "dns", After: []string{"app"}, Reason: "the stack dns is held: ann locked the stack in Spacelift"},
+		},
+		Excluded: []api.ExcludedStacks{{Stacks: []string{"a", "b"}, Reason: "the labels lead in a circle: a → b → a"}},
+		Native:   []string{"old"},
+	})
 	return s
 }
 
@@ -102,7 +149,7 @@ func TestStacksWithProblemsComeFirst(t *testing.T) {
 
 func TestStacksAreFound(t *testing.T) {
 	s := stacksSite(t)
-	for query, want := range map[string]int{"search=SERVICE123-prod": 2, "search=nothing-like-it": 0, "show=void": 9, "show=void&search=service003": 1, "pageToken=1": 100} {
+	for query, want := range map[string]int{"search=SERVICE123-prod": 2, "search=nothing-like-it": 0, "show=void": 9, "show=void&search=service003": 1, "show=problems": 6, "pageToken=1950": 50} {
 		if n := strings.Count(s.Get("stacks?"+query).HTML, `href="./accounts/acme/stacks/`); n != want {
 			t.Errorf("%s shows %d stacks, want %d", query, n, want)
 		}
@@ -116,6 +163,16 @@ func TestAStackShowsItsPolicyWithOrigins(t *testing.T) {
 	s.Answer("GET /v1/accounts/acme/stacks/service005-prod-eu/policy", stack)
 	shows(t, s.Get("accounts/acme/stacks/service005-prod-eu"), "People can go around this policy in Spacelift.", "Approvals 2 gantry:approvals=2",
 		"not auto, which gantry:confirm=auto asked for: the rule production is locked, and manual is tighter.", "23 defaults", "Unconfirmed", "1 of 2 approvals.", "Image 4.2.1")
+}
+
+// Before a run, a person sees what its end would release, and what not.
+func TestAStackPreviewsItsFollowers(t *testing.T) {
+	s := stacksSite(t)
+	d := s.Get("accounts/acme/stacks/service005-prod-eu")
+	shows(t, d, "1 of 2 stacks that follow would be released.", "ann locked the stack in Spacelift.", "The window business-hours is closed.", "a, b: the labels lead in a circle", "Spacelift itself starts runs of old")
+	if boxes := d.All("a", "class", "box"); len(boxes) != 3 || boxes[1].Attr("href") != "../../../accounts/acme/stacks/app" && boxes[1].Attr("href") != "./../../../accounts/acme/stacks/app" {
+		t.Errorf("the drawing has %d stacks", len(boxes))
+	}
 }
 
 func TestARunIsTriggered(t *testing.T) {
@@ -139,15 +196,15 @@ func TestARunIsTriggered(t *testing.T) {
 // The stack that has another policy than most of its environment is found, and those that
 // differ between environments on purpose are not.
 func TestDriftFindsWhatBreaksThePattern(t *testing.T) {
-	shows(t, stacksSite(t).Get("stacks/drift"), "31 services break the pattern", "Approvals none none 2 1 usually 2", "Who confirms auto auto no-deletes no-deletes", "Services that don't: 469.")
+	shows(t, stacksSite(t).Get("stacks/drift"), "31 services break the pattern", "Approvals default default 2 1 usually 2", "Who confirms auto auto no-deletes no-deletes", "Services that don't: 469.")
 }
 
 // Few stacks make no pattern: then every difference is shown.
 func TestDriftWithFewStacks(t *testing.T) {
 	s := webtest.New(t)
 	operator(s)
-	s.Answer("GET /v1/accounts/acme/stacks", stackList(aStack("app_live", "enforced", map[string]string{"approvals": "2"}), aStack("app_play", "enforced", nil), aStack("lonely", "enforced", nil)))
-	shows(t, s.Get("stacks/drift?environments=play,+live"), "1 service differs between environments", "app-*", "Setting play live Approvals none 2", "Stacks without a sibling: 1.")
+	s.Handle("GET /v1/accounts/acme/stacks", listOf(aStack("app_live", "enforced", map[string]string{"approvals": "2"}), aStack("app_play", "enforced", nil), aStack("lonely", "enforced", nil)))
+	shows(t, s.Get("stacks/drift?environments=play,+live"), "1 service differs between environments", "app-*", "Setting play live Approvals default 2", "Stacks without a sibling: 1.")
 	shows(t, s.Get("stacks/drift"), "Stacks without a sibling: 3.")
 }
 
@@ -157,7 +214,7 @@ func TestHostileTextOfAStack(t *testing.T) {
 	stack.Problems = []api.PolicyProblem{{Label: hostile, Problem: hostile, Remedy: hostile}}
 	s := webtest.New(t)
 	operator(s)
-	s.Answer("GET /v1/accounts/acme/stacks", stackList(stack))
+	s.Handle("GET /v1/accounts/acme/stacks", listOf(stack))
 	s.Answer("GET /v1/accounts/acme/stacks/app/policy", stack)
 	s.Answer("GET /v1/runs", api.RunList{Runs: []api.RunSummary{}})
 	for _, path := range []string{"stacks", "stacks?search=" + url.QueryEscape(hostile), "stacks/drift?environments=" + url.QueryEscape(hostile), "accounts/acme/stacks/app"} {
