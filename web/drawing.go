@@ -79,10 +79,10 @@ type line struct{ Path, Class string }
 
 // The measures of a drawing.
 const (
-	boxWidth, boxHeight   = 184, 54
+	boxWidth, boxHeight   = 200, 54
 	columnStep, rowStep   = boxWidth + 56, boxHeight + 18
 	drawingEdge           = 5
-	nameLength, textCount = 21, 27 // characters that fit into a box
+	nameLength, textCount = 19, 28 // characters that fit into a box
 )
 
 // draw draws a graph. The stacks come in the order of a chain: none before one that it
