@@ -24,10 +24,13 @@ func (p Period) closedLike(other Period) bool {
 const MaxPeriods = 1000
 
 // Calendar returns the periods between two times, in order and without a gap. Each says
-// what Gate says of any time in it. They end early, at a change, if there are more than
-// MaxPeriods.
+// what Gate says of any time in it; but no freeze is in effect before it was declared.
+// They end early, at a change, if there are more than MaxPeriods.
 func (r *Definitions) Calendar(p Policy, stack string, freezes []Freeze, from, until time.Time) (periods []Period) {
 	g := r.passage(p, stack, freezes)
+	for i := range g.freezes { // which passage copied
+		g.freezes[i].DeclaredAt = time.Time{}
+	}
 	at, until := from.UTC().Round(0), until.UTC().Round(0)
 	for range maxChanges {
 		if !at.Before(until) {

@@ -26,6 +26,8 @@ func TestCalendar(t *testing.T) {
 		{Name: "nights", TimeZone: "Europe/Berlin", Allow: []policy.Recurrence{{Start: "2026-01-01T22:00", Duration: 8 * h, RRule: "FREQ=DAILY"}}},
 	}})
 	week := policy.Freeze{ID: "F1", From: at(t, "2026-11-23T12:00:00Z"), Until: at(t, "2026-11-24T10:00:00Z"), Stacks: []string{"network-prod"}}
+	since := at(t, "2026-11-22T15:00:00Z")
+	incident := policy.Freeze{ID: "F2", From: since, DeclaredAt: since, Stacks: []string{"app-prod"}}
 	for _, tt := range []struct {
 		name        string
 		windows     []string
@@ -51,10 +53,14 @@ func TestCalendar(t *testing.T) {
 			want: []string{"24 12:00 nights", "24 20:00 open", "25 05:00 nights"},
 		},
 		{name: "a window that is gone", windows: []string{"gone"}, from: "2026-11-23T00:00:00Z", until: "2026-11-24T00:00:00Z", want: []string{"23 00:00 gone"}},
+		{
+			name: "a freeze in effect since it was declared", stack: "app-prod", from: "2026-11-22T00:00:00Z", until: "2026-11-23T00:00:00Z",
+			want: []string{"22 00:00 open", "22 15:00 F2"},
+		},
 		{name: "no time at all", from: "2026-11-23T00:00:00Z", until: "2026-11-23T00:00:00Z"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			periods := rules.Calendar(needs(tt.windows...), tt.stack, []policy.Freeze{week}, at(t, tt.from), at(t, tt.until))
+			periods := rules.Calendar(needs(tt.windows...), tt.stack, []policy.Freeze{week, incident}, at(t, tt.from), at(t, tt.until))
 			var got []string
 			for i, p := range periods {
 				closed := slices.Concat(p.Freezes, p.Windows)
