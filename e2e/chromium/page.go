@@ -94,10 +94,21 @@ func (b *Tab) Text() string {
 	return Get(b, chromedp.Text(chromedp.CSS("body")))
 }
 
-// Until waits until an expression of JavaScript is true.
+// Until waits until an expression of JavaScript is true, also across pages.
 func (b *Tab) Until(expression string) {
 	b.t.Helper()
-	Get(b, chromedp.Poll[bool](expression))
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	for {
+		_, err := chromedp.Run(ctx, chromedp.Poll[bool](expression))
+		if err == nil {
+			return
+		}
+		left := strings.Contains(err.Error(), "Cannot find context") || strings.Contains(err.Error(), "Inspected target navigated") || strings.Contains(err.Error(), "Execution context was destroyed")
+		if !left { // the page that was left took the expression with it
+			b.t.Fatalf("in the browser: wait for %s: %v\nwhat went wrong before: %v", expression, err, b.Complaints())
+		}
+	}
 }
 
 // Shows waits until the page shows a text.
@@ -150,4 +161,19 @@ func axe(b *Tab) string {
 		b.t.Fatalf("no axe-core: %v; run make axe", err)
 	}
 	return string(source)
+}
+
+// Zone sets the time zone of the browser.
+func (b *Tab) Zone(name string) {
+	b.t.Helper()
+	b.Do(chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: name})
+		return err
+	}))
+}
+
+// Keys types on the keyboard, into what has the focus.
+func (b *Tab) Keys(keys string) {
+	b.t.Helper()
+	b.Do(chromedp.KeyEvent(keys))
 }
