@@ -158,8 +158,9 @@ e2e-browser: $(AXE) ## Drive the pages and Swagger UI in a headless Chromium, wh
 	$(GOTESTSUM) -tags browser -count=1 -timeout 10m -run '^TestBrowser' ./e2e ./web
 
 .PHONY: screenshots
-screenshots: ## Take the pictures in the documents anew, from the running lab
+screenshots: ## Take the pictures in the documents anew, from the running lab and from pages over made-up answers
 	SCREENSHOTS=$(abspath docs/images) go test -tags browser -count=1 -run '^TestBrowserPhase2$$|^TestBrowserShowsExecutions$$' ./e2e
+	SCREENSHOTS=$(abspath docs/images) go test -tags browser -count=1 -run '^TestBrowserPicture' ./web
 
 .PHONY: bench
 bench: build ## Measure, as ratios against a baseline in the same run

@@ -42,7 +42,8 @@ type inside struct {
 // Do implements client.HttpRequestDoer.
 func (i *inside) Do(req *http.Request) (*http.Response, error) {
 	req.RemoteAddr, req.RequestURI = i.page.RemoteAddr, req.URL.RequestURI()
-	for _, name := range []string{"X-Forwarded-For", "Forwarded", "User-Agent"} { // the audit log names the source
+	// The audit log names the source. Other replicas are asked as the caller, too.
+	for _, name := range []string{"X-Forwarded-For", "Forwarded", "User-Agent", "Authorization", "Cookie"} {
 		if values := i.page.Header.Values(name); values != nil {
 			req.Header[name] = values
 		}

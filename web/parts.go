@@ -91,9 +91,11 @@ func plural(n int, noun string) string {
 	return strconv.Itoa(n) + " " + noun + "s"
 }
 
-// initial returns text with a capital at its beginning, for a sentence.
+// initial returns text with a capital at its beginning, for a sentence. An id that begins
+// it, such as network-prod, stays as it is.
 func initial(text string) string {
-	if text == "" || text[0] < 'a' || text[0] > 'z' {
+	word, _, _ := strings.Cut(text, " ")
+	if text == "" || text[0] < 'a' || text[0] > 'z' || strings.ContainsAny(strings.TrimRight(word, ",:;"), "-_./:0123456789") {
 		return text
 	}
 	return string(text[0]-'a'+'A') + text[1:]

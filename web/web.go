@@ -75,6 +75,11 @@ func (p *Pages) routes() {
 	p.page("GET /chains", p.chains)
 	p.page("GET /stacks", p.stacks)
 	p.page("GET /stacks/drift", p.drift)
+	p.page("GET /calendar", p.calendar)
+	p.page("POST /calendar", p.changeFreezes)
+	p.page("GET /health", p.health)
+	p.page("GET /audit", p.audit)
+	p.mux.HandleFunc("GET /audit/export", p.exportAudit)
 	p.mux.HandleFunc("GET /sign-in", p.signIn)
 	p.mux.HandleFunc("GET "+assetsPath+"{name}", p.assets.serve)
 }

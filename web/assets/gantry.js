@@ -46,7 +46,9 @@
 	// What a person has opened or begun to write stays while the page renews itself.
 	const submits = (event) => event.detail.requestConfig?.triggeringEvent?.type === "submit";
 	const keep = (event) => {
-		if (!submits(event) && event.detail.target?.querySelector?.("details.ask[open]")) event.detail.shouldSwap = false;
+		const target = event.detail.target;
+		const writes = target?.contains?.(document.activeElement) && document.activeElement.matches("input, select, textarea");
+		if (!submits(event) && (writes || target?.querySelector?.("details.ask[open]"))) event.detail.shouldSwap = false;
 	};
 
 	// After a renewal the focus is on the element of the same id. Where that is gone, it is
@@ -66,7 +68,19 @@
 		if (note) note.hidden = !lost;
 	};
 
+	// The server shows days in the time zone of this cookie. The first time, it didn't know.
+	const zone = new Intl.DateTimeFormat().resolvedOptions().timeZone;
+	const sendZone = () => {
+		if (!zone) return;
+		document.cookie = `gantry_zone=${encodeURIComponent(zone)};path=/;max-age=31536000;samesite=lax`;
+		const shown = document.querySelector("[data-zone]");
+		if (!shown || "asked" in shown.dataset || shown.dataset.zone === zone || sessionStorage.getItem("zone") === zone) return;
+		sessionStorage.setItem("zone", zone); // once: the server may not know this zone
+		location.reload();
+	};
+
 	document.addEventListener("DOMContentLoaded", () => {
+		sendZone();
 		localize(document);
 		tick();
 		setInterval(tick, 1000);
