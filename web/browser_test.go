@@ -39,7 +39,7 @@ func TestBrowserWaiting(t *testing.T) {
 func TestBrowserRun(t *testing.T) {
 	s := webtest.New(t)
 	r, why := waitingRun()
-	shows(s, r, why)
+	showsRun(s, r, why)
 	b := chromium.Open(t)
 	b.Survey(s.URL+billing, "run")
 	waits(s, usual())

@@ -145,7 +145,7 @@ func (p *Pages) calendarView(c *call) (*calendarView, error) {
 		return v, nil
 	}
 	v.account = cmp.Or(v.query.Get("account"), v.accounts[0])
-	v.mayFreeze = mayOperate(caller(c.Context()), v.account)
+	v.mayFreeze = mayOperate(c.Context(), v.account)
 	params := api.ListWindowsParams{From: &v.from, Days: new(v.days + 1)} // a day more: clocks may change
 	for name, to := range map[string]**string{"stack": &params.Stack, "profile": &params.Profile, "window": &params.Window} {
 		if value := strings.TrimSpace(v.query.Get(name)); value != "" {
@@ -165,14 +165,6 @@ func (p *Pages) calendarView(c *call) (*calendarView, error) {
 	}
 	v.calendar = found.JSON200
 	return v, nil
-}
-
-// mayOperate reports whether a caller is an operator of anything in an account. The API
-// decides whether that is enough.
-func mayOperate(me *api.Caller, account string) bool {
-	return me != nil && slices.ContainsFunc(me.Grants, func(g api.Grant) bool {
-		return (g.Role == "operator" || g.Role == "admin") && (len(g.Accounts) == 0 || slices.Contains(g.Accounts, account))
-	})
 }
 
 func midnight(t time.Time) time.Time {

@@ -499,12 +499,6 @@ func isIDByte(b byte) bool {
 	return b >= '0' && b <= '9' || b >= 'A' && b <= 'Z' || b >= 'a' && b <= 'z' || b == '-' || b == '_'
 }
 
-// mayOperate reports whether the caller has a role that retries, skips and stops, for
-// anything: the API decides about each.
-func mayOperate(me *api.Caller) bool {
-	return me != nil && slices.ContainsFunc(me.Grants, func(g api.Grant) bool { return g.Role == "operator" || g.Role == "admin" })
-}
-
 // refusedAt returns the refusal of a change to a stack; nil if there was none. An empty do
 // is any change.
 func (v *chainView) refusedAt(stack, do string) *refusedChange {

@@ -47,7 +47,7 @@ func TestBrowserChainByKeyboard(t *testing.T) {
 func TestBrowserChainIsLive(t *testing.T) {
 	s := chainSite(t, aChain())
 	var finished atomic.Bool
-	s.Handle("GET /v1/accounts/acme/chains/"+aRun.Run, func(w http.ResponseWriter, _ *http.Request) {
+	s.Handle("GET /v1/accounts/acme/chains/"+chainRun.Run, func(w http.ResponseWriter, _ *http.Request) {
 		c := aChain()
 		if finished.Load() {
 			c.Nodes[2].State, c.Nodes[2].RunState = "finished", new("FINISHED")
@@ -67,7 +67,7 @@ func TestBrowserChainIsLive(t *testing.T) {
 			}
 		}
 	})
-	s.Refuse("POST /v1/accounts/acme/chains/"+aRun.Run+"/skip", http.StatusConflict, "Stack has an active run", "stop the run first")
+	s.Refuse("POST /v1/accounts/acme/chains/"+chainRun.Run+"/skip", http.StatusConflict, "Stack has an active run", "stop the run first")
 	b := chromium.Open(t)
 	b.Open(s.URL + chainPath)
 	b.Shows("vault waits for people")
@@ -86,7 +86,7 @@ func TestBrowserChainIsLive(t *testing.T) {
 // Without JavaScript a person reads the chain and acts, and searches stacks.
 func TestBrowserChainsAndStacksWithoutJavaScript(t *testing.T) {
 	chain, stacks := chainSite(t, aChain()), stacksSite(t)
-	chain.Answer("POST /v1/accounts/acme/chains/"+aRun.Run+"/skip", aChain())
+	chain.Answer("POST /v1/accounts/acme/chains/"+chainRun.Run+"/skip", aChain())
 	b := chromium.Open(t)
 	b.NoScript()
 	b.Open(chain.URL + chainPath)

@@ -239,7 +239,7 @@ func chainContent(v *chainView) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = legend().Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = chainLegend().Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -623,7 +623,7 @@ func chainAnswer(v *chainView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		if v.EndedAt == nil && mayOperate(caller(ctx)) {
+		if v.EndedAt == nil && mayOperate(ctx, v.Account) {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 43, "<div class=\"actions\"><details class=\"ask no\"")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -873,7 +873,7 @@ func stackActions(v *chainView, s chainStack, prefix string) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-		} else if v.EndedAt == nil && !s.Mark.passed() && s.State != "running" && s.State != "releasing" && mayOperate(caller(ctx)) {
+		} else if v.EndedAt == nil && !s.Mark.passed() && s.State != "running" && s.State != "releasing" && mayOperate(ctx, v.Account) {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 63, "<div class=\"actions\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -1622,7 +1622,7 @@ func stackNames(label string, stacks []string) templ.Component {
 	})
 }
 
-func legend() templ.Component {
+func chainLegend() templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {

@@ -50,8 +50,8 @@ func aChain() api.Chain {
 	}
 }
 
-// aRun is the run that began the chain.
-var aRun = api.Run{
+// chainRun is the run that began the chain.
+var chainRun = api.Run{
 	Account: "acme", Stack: "network-prod", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7", State: "FINISHED", Type: "TRACKED", StateVersion: 9, Phase: "done",
 	StartedAt: noon, LastEventAt: new(noon), Policy: []api.PolicyValue{}, States: []api.StateEntry{}, Timeline: []api.TimelineEntry{},
 	Commit: &api.Commit{Hash: new("1c0ffee9"), Message: new("Bigger gateways\n\nmore"), AuthorLogin: new("jdoe")},
@@ -65,7 +65,7 @@ func chainSite(t testing.TB, c api.Chain) *webtest.Site {
 	s := webtest.New(t)
 	operator(s)
 	s.Answer("GET /v1/accounts/acme/chains/"+c.Run, c)
-	s.Answer("GET /v1/accounts/acme/stacks/network-prod/runs/"+c.Run, aRun)
+	s.Answer("GET /v1/accounts/acme/stacks/network-prod/runs/"+c.Run, chainRun)
 	s.Answer("GET /v1/runs", api.RunList{Runs: []api.RunSummary{{
 		Account: "acme", Stack: "vault", Run: runID(3), Type: "TRACKED", State: "UNCONFIRMED", Phase: "waiting", StartedAt: noon, Execution: anExecution,
 		WaitingFor: &api.WaitingFor{What: "person", Reason: "the plan deletes 1 resource; 1 of 2 approvals: bob approved", Since: noon, Who: new("anyone in the group dba")},
@@ -130,7 +130,7 @@ func TestTheChainSaysWhoIsInTheWay(t *testing.T) {
 func TestAChainWithoutItsRuns(t *testing.T) {
 	s := chainSite(t, aChain())
 	s.Refuse("GET /v1/runs", http.StatusServiceUnavailable, "Temporal unavailable", "try again")
-	s.Refuse("GET /v1/accounts/acme/stacks/network-prod/runs/"+aRun.Run, http.StatusNotFound, "Not found", "it is older than the retention")
+	s.Refuse("GET /v1/accounts/acme/stacks/network-prod/runs/"+chainRun.Run, http.StatusNotFound, "Not found", "it is older than the retention")
 	shows(t, s.Get(chainPath), "queue failed, vault waits for people.", "its run is in progress: Gantry triggered it.")
 }
 
@@ -159,8 +159,8 @@ func TestAStackOfTheChainIsPicked(t *testing.T) {
 func TestChangesOfAChain(t *testing.T) {
 	const at = "/v1/accounts/acme"
 	for do, want := range map[string]struct{ path, body, says string }{
-		"skip":  {at + "/chains/" + aRun.Run + "/skip", `{"note":"by hand","stack":"queue"}`, "You skipped queue."},
-		"stop":  {at + "/chains/" + aRun.Run + "/stop", `{"note":"by hand"}`, "You stopped the chain."},
+		"skip":  {at + "/chains/" + chainRun.Run + "/skip", `{"note":"by hand","stack":"queue"}`, "You skipped queue."},
+		"stop":  {at + "/chains/" + chainRun.Run + "/stop", `{"note":"by hand"}`, "You stopped the chain."},
 		"retry": {at + "/stacks/queue/runs/" + runID(4) + "/retry", `{"note":"by hand"}`, "Spacelift retries queue."},
 	} {
 		t.Run(do, func(t *testing.T) {
@@ -182,7 +182,7 @@ func TestChangesOfAChain(t *testing.T) {
 // A refusal is shown where the button was, with what the person wrote.
 func TestARefusalStaysAtItsButton(t *testing.T) {
 	s := chainSite(t, aChain())
-	s.Refuse("POST /v1/accounts/acme/chains/"+aRun.Run+"/skip", http.StatusConflict, "Stack has an active run", "stop the run first")
+	s.Refuse("POST /v1/accounts/acme/chains/"+chainRun.Run+"/skip", http.StatusConflict, "Stack has an active run", "stop the run first")
 	d := s.Post(chainPath, url.Values{"do": {"skip"}, "stack": {"queue"}, "note": {"done by hand"}})
 	if d.Status != http.StatusConflict {
 		t.Errorf("status %d", d.Status)

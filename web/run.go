@@ -44,7 +44,7 @@ func (p *Pages) run(c *call) (answer, error) {
 // readRun reads a run, why it waits, and what the caller may do about it.
 func (p *Pages) readRun(c *call) (*runView, error) {
 	account, stack, run := c.PathValue("account"), c.PathValue("stack"), c.PathValue("run")
-	v := &runView{operator: operates(viewOf(c.Context()).me)}
+	v := &runView{operator: mayOperate(c.Context(), account)}
 	reads, ctx := errgroup.WithContext(c.Context())
 	reads.Go(func() error {
 		res, err := c.API.GetRunWithResponse(ctx, account, stack, run)
@@ -95,11 +95,6 @@ func (p *Pages) readResources(c *call, v *runView) {
 	if err == nil {
 		v.resources, v.all = res.JSON200.Resources, true
 	}
-}
-
-// operates reports whether a caller may be an operator of a stack; the API knows of which.
-func operates(me *api.Caller) bool {
-	return me != nil && slices.ContainsFunc(me.Grants, func(g api.Grant) bool { return g.Role == "operator" || g.Role == "admin" })
 }
 
 // changeRun carries out what a form of the page asks for.
@@ -277,8 +272,8 @@ func keyOf(r api.Run) string {
 	return runKey(api.RunSummary{Account: r.Account, Stack: r.Stack, Run: r.Run, StateVersion: &r.StateVersion})
 }
 
-// stackRuns returns the address of the list of a stack's runs.
-func stackRuns(ctx context.Context, r api.Run) templ.SafeURL {
+// runsOfStack returns the address of the list of a stack's runs.
+func runsOfStack(ctx context.Context, r api.Run) templ.SafeURL {
 	return linkTo(ctx, "runs") + templ.SafeURL("?"+url.Values{"account": {r.Account}, "stack": {r.Stack}}.Encode())
 }
 

@@ -55,7 +55,7 @@ func waitingRun() (api.Run, api.Explanation) {
 }
 
 // shows makes the API show a run.
-func shows(s *webtest.Site, r api.Run, why api.Explanation) {
+func showsRun(s *webtest.Site, r api.Run, why api.Explanation) {
 	s.Answer("GET /v1/"+billing, r)
 	s.Answer("GET /v1/"+billing+"/explain", why)
 	waits(s, usual())
@@ -77,7 +77,7 @@ func TestRunPage(t *testing.T) {
 		}
 	})
 	r, why := waitingRun()
-	shows(s, r, why)
+	showsRun(s, r, why)
 	d := s.Get(billing)
 	for _, want := range []string{
 		"billing / prod: Drop the ledger replica", "alice · 8640f42", "on main", "tracked run", "advisory",
@@ -124,7 +124,7 @@ func TestFailedRun(t *testing.T) {
 	r.Failure = &api.Failure{Cause: "capacity", ApplyBegan: true, Evidence: new("Error: quota exceeded"), Source: new("log")}
 	r.States = append(r.States, api.StateEntry{State: "FAILED", StateVersion: 8, At: webtest.Now})
 	why.Summary, why.Phase, why.State, why.Unblock, why.Next, why.WaitingFor = *r.Outcome, r.Phase, &r.State, []api.Unblock{}, []api.NextStep{}, nil
-	shows(s, r, why)
+	showsRun(s, r, why)
 	s.Answer("POST /v1/"+billing+"/retry", api.Retry{Account: "acme", Stack: "billing-prod", Run: r.Run, New: new("01M8J7QT000000000000000099")})
 	d := s.Get(billing)
 	for _, want := range []string{"The apply failed: quota exceeded.", "Cause: capacity.", "Retry…", "Failed"} {
@@ -149,7 +149,7 @@ func TestFailedRun(t *testing.T) {
 func TestDecideOnRunPage(t *testing.T) {
 	s := webtest.New(t)
 	r, why := waitingRun()
-	shows(s, r, why)
+	showsRun(s, r, why)
 	s.Answer("POST /v1/"+billing+"/decisions", r)
 	values := form(t, s.Get(billing), "Approve")
 	if d := s.Post(billing, values); d.Status != http.StatusSeeOther || d.Header.Get("Location") != "./01M8J7QT000000000000000001" {
@@ -172,7 +172,7 @@ func TestDecideOnRunPage(t *testing.T) {
 func TestAllResources(t *testing.T) {
 	s := webtest.New(t)
 	r, why := waitingRun()
-	shows(s, r, why)
+	showsRun(s, r, why)
 	s.Answer("GET /v1/"+billing+"/resources", api.ResourceList{StateVersion: 5, Complete: true, Resources: []api.Resource{
 		{Address: "a.b", Change: "delete"}, {Address: "c.d", PreviousAddress: new("e.f"), Change: "move"}, {Address: "g.h", Change: "add"},
 	}})

@@ -879,7 +879,7 @@ func trigger(v *stackView) templ.Component {
 				}
 			}
 		}
-		if mayOperate(caller(ctx)) {
+		if mayOperate(ctx, v.Account) {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 71, "<div class=\"actions\"><details class=\"ask\"")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err

@@ -91,7 +91,7 @@ func (p *Pages) readWaiting(c *call, result decided) (waitingList, error) {
 		return l, err
 	}
 	l.capped = capped
-	me := viewOf(c.Context()).me
+	me := caller(c.Context())
 	selected := map[string][]api.RunSummary{viewAll: all, viewBypassed: bypassed}
 	for _, r := range all {
 		for view, in := range map[string]bool{
