@@ -96,6 +96,13 @@ func accountFlag(r *remote, cmd *cobra.Command) *string {
 	return account
 }
 
+// accountFilter adds --account to a list over all accounts.
+func accountFilter(r *remote, cmd *cobra.Command) *string {
+	account := accountFlag(r, cmd)
+	cmd.Flags().Lookup("account").Usage = "only those of this account"
+	return account
+}
+
 func noteFlag(cmd *cobra.Command, usage string) *string { return cmd.Flags().String("note", "", usage) }
 
 // period reads the flags --since and --until; nil for one that is not given.

@@ -93,7 +93,7 @@ func TestScreens(t *testing.T) {
 func screenOf(t *testing.T, columns int, args []string) (out, complaints string) {
 	t.Helper()
 	terminal, errors := &screen{columns: columns}, &bytes.Buffer{}
-	run(t.Context(), args, nil, anyWriter(terminal), errors)
+	run(t.Context(), args, strings.NewReader(""), anyWriter(terminal), errors)
 	return terminal.String(), errors.String()
 }
 
@@ -119,7 +119,7 @@ func fits(t *testing.T, columns int, out string) {
 }
 
 var screens = []string{
-	"runs list --limit 3", "runs show acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7", "runs explain acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7",
+	"runs list --limit 3", "waiting --limit 3", "runs show acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7", "runs explain acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7",
 	"runs resources acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7",
 	"stacks list", "stacks policy network-prod", "freezes list", "chains list", "chains show 01KDX3V4T8Q2M5N7P9R1S3T5V7",
 	"deliveries list", "deliveries show 01KDX4A7B3C5D7E9F1G3H5J7K9", "audit list", "token list", "whoami",
@@ -137,7 +137,8 @@ const (
 var screenAnswers = map[string]string{
 	"/v1/accounts": `{"accounts":[{"name":"acme","findings":[]}]}`,
 	"/v1/runs": `{"runs":[
-		{"account":"acme","stack":"network-prod","run":"01KDX3V4T8Q2M5N7P9R1S3T5V7","type":"TRACKED","state":"UNCONFIRMED","phase":"waiting","startedAt":"2026-01-05T12:40:00Z"},
+		{"account":"acme","stack":"network-prod","run":"01KDX3V4T8Q2M5N7P9R1S3T5V7","type":"TRACKED","state":"UNCONFIRMED","phase":"waiting","startedAt":"2026-01-05T12:40:00Z","stateVersion":5,"canDecide":["approve","reject"],
+			"waitingFor":` + waitingAnswer + `,"delta":{"added":0,"changed":0,"deleted":9,"resources":42},"commit":{"hash":"9f2c1d7e4b","message":"Remove the old subnets","authorName":"Jane Doe","authorLogin":"jdoe"}},
 		{"account":"acme","stack":"billing-production-eu-west-1","run":"01KDX2AAT8Q2M5N7P9R1S3T5V7","type":"TRACKED","state":"FINISHED","phase":"done","startedAt":"2026-01-05T10:00:00Z","endedAt":"2026-01-05T10:07:00Z"},
 		{"account":"acme","stack":"app","run":"01KDX1BBT8Q2M5N7P9R1S3T5V7","type":"PROPOSED","state":"FAILED","phase":"done","startedAt":"2025-12-30T10:00:00Z","endedAt":"2025-12-30T10:01:00Z"}],"nextPageToken":"more"}`,
 	runPath: `{"account":"acme","stack":"network-prod","stackName":"network / prod","run":"01KDX3V4T8Q2M5N7P9R1S3T5V7","type":"TRACKED","state":"UNCONFIRMED","stateVersion":5,"phase":"waiting",

@@ -70,10 +70,7 @@ func permanent(err error) bool {
 // shot returns what a list looks like now.
 func (s *session) shot(ctx context.Context, show func(context.Context, *session) error) (string, error) {
 	var text bytes.Buffer
-	shot, printer := *s, *s.Printer
-	shot.Printer = &printer
-	printer.Now, printer.Out, printer.Err = now(), output.Printable{Out: &text}, output.Printable{Out: &text}
-	err := show(ctx, &shot)
+	err := show(ctx, s.onto(&text))
 	return text.String(), err
 }
 

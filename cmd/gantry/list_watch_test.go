@@ -22,10 +22,10 @@ func TestWatchedLists(t *testing.T) {
 		args    []string
 		want    string
 	}{
-		{0, nil, "STACK  STATE    PHASE   STARTED  RUN\na/s    PLANNI�  queued  60m ago  01A\n\nSTACK  STATE     PHASE   STARTED  RUN\na/s    FINISHED  queued  60m ago  01A\n"},
+		{0, nil, "STACK  STATE    STARTED  RUN\na/s    PLANNI�  60m ago  01A\n\nSTACK  STATE     STARTED  RUN\na/s    FINISHED  60m ago  01A\n"},
 		{0, []string{"-o", "name"}, "a/s/01A\n"},
 		{0, []string{"--jq", ".runs[].state"}, "PLANNI�\nFINISHED\n"},
-		{80, nil, "\x1b[2J\x1b[HSTACK  STATE    PHASE   STARTED  RUN\na/s    PLANNI�  queued  60m ago  01A\n\x1b[2J\x1b[HSTACK  STATE     PHASE   STARTED  RUN\na/s    FINISHED  queued  60m ago  01A\n"},
+		{80, nil, "\x1b[2J\x1b[HSTACK  STATE    STARTED  RUN\na/s    PLANNI�  60m ago  01A\n\x1b[2J\x1b[HSTACK  STATE     STARTED  RUN\na/s    FINISHED  60m ago  01A\n"},
 	} {
 		ctx, interrupt := context.WithCancel(t.Context())
 		asked := 0

@@ -40,7 +40,7 @@ func wantPrintable(t *testing.T, args []string, out string) {
 // hold escape sequences wherever there is text.
 func TestNothingControlsTheTerminal(t *testing.T) {
 	commands := map[string][]string{
-		"runs list": nil, "runs show": {"a/b/c", "--timeline"}, "runs watch": {"a/b/c"}, "runs explain": {"a/b/c"}, "runs resources": {"a/b/c"}, "runs approve": {"a/b/c", "--wait"},
+		"waiting": nil, "approve": {"a/b/c"}, "reject": {"a/b/c"}, "runs open": {"a/b/c"}, "runs list": nil, "runs show": {"a/b/c", "--timeline"}, "runs watch": {"a/b/c"}, "runs explain": {"a/b/c"}, "runs resources": {"a/b/c"}, "runs approve": {"a/b/c", "--wait"},
 		"runs reject": {"a/b/c"}, "runs revoke": {"a/b/c"}, "runs retry": {"a/b/c", "--wait"}, "runs stop": {"a/b/c"},
 		"stacks list": nil, "stacks policy": {"b"},
 		"freezes list": nil, "freezes declare": {"--reason", "x", "--stack", hostile}, "freezes lift": {"x"},

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -18,12 +17,13 @@ func newRunsCommand() *cobra.Command {
 	runs := &cobra.Command{
 		Use:   "runs",
 		Short: "Show runs and decide about them",
-		Long: `A run is named ACCOUNT/STACK/RUN, or by its address in Spacelift's own pages.
+		Long: `A run is named ACCOUNT/STACK/RUN, by the beginning of its id, or by its address in Spacelift's own pages. A stack
+names its newest run, and for approve, reject and revoke the one that waits for people.
 
 Each command asks the Gantry at --url, with the rights of the token.`,
 	}
 	r := remoteFlags(runs)
-	runs.AddCommand(newRunsListCommand(r), newRunsShowCommand(r), newRunsWatchCommand(r), newRunsExplainCommand(r), newResourcesCommand(r))
+	runs.AddCommand(newRunsListCommand(r), newRunsShowCommand(r), newRunsWatchCommand(r), newRunsExplainCommand(r), newResourcesCommand(r), newRunsOpenCommand(r))
 	for _, v := range decisions {
 		runs.AddCommand(newDecideCommand(r, v))
 	}
@@ -31,45 +31,51 @@ Each command asks the Gantry at --url, with the rights of the token.`,
 	return runs
 }
 
-// runName is the name that commands use for a run.
-type runName struct{ account, stack, run string }
-
-func (n runName) String() string { return n.account + "/" + n.stack + "/" + n.run }
-
-// runNameOf reads ACCOUNT/STACK/RUN, or the address of a run at Spacelift:
-// https://ACCOUNT.app.spacelift.io/stack/STACK/run/RUN.
-func runNameOf(s string) (runName, error) {
-	if u, err := url.Parse(s); err == nil && u.Host != "" {
-		parts := strings.Split(strings.Trim(u.Path, "/"), "/")
-		account, _, _ := strings.Cut(u.Hostname(), ".")
-		if len(parts) >= 4 && parts[0] == "stack" && parts[2] == "run" {
-			return runName{account, parts[1], parts[3]}, nil
-		}
-	} else if parts := strings.Split(s, "/"); len(parts) == 3 && parts[0] != "" && parts[1] != "" && parts[2] != "" {
-		return runName{parts[0], parts[1], parts[2]}, nil
-	}
-	return runName{}, fmt.Errorf("%q names no run: write ACCOUNT/STACK/RUN or the address of its page in Spacelift", s)
-}
-
 func newRunsListCommand(r *remote) *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "List managed runs, newest first", Args: cobra.NoArgs, Example: "  gantry runs list --phase waiting"}
+	cmd := &cobra.Command{Use: "list", Short: "List managed runs, newest first", Args: cobra.NoArgs, Example: "  gantry runs list --phase waiting --space production"}
 	f := cmd.Flags()
-	account := f.String("account", "", "only runs of this account")
-	stack := f.String("stack", "", "only runs of this stack")
+	account := accountFilter(r, cmd)
+	p := api.ListRunsParams{Stack: new(string), Label: new(string), Space: new(string), Author: new(string), Held: new(bool), Bypassed: new(bool)}
+	f.StringVar(p.Stack, "stack", "", "only runs of stacks with this id; * stands for any text")
+	f.StringVar(p.Label, "label", "", "only runs of stacks with this label")
+	f.StringVar(p.Space, "space", "", "only runs of stacks in this space or below it")
+	f.StringVar(p.Author, "author", "", "only runs that this person triggered or wrote; me for you")
 	state := stateFlag(cmd)
 	phase := choiceFlag(cmd, "phase", "only runs in this phase, such as waiting", phases...)
-	bypassed := f.Bool("bypassed", false, "only runs of which a plan was applied against its policy")
+	waits := choiceFlag(cmd, "waiting", "only runs that wait for this; any for anything but Spacelift's and Gantry's own work", "any", "person", "labels", "answer", "gate", "retry", "chain", "stack", "policy")
+	f.BoolVar(p.Held, "held", false, "only runs that something other than people keeps from moving on")
+	f.BoolVar(p.Bypassed, "bypassed", false, "only runs of which a plan was applied against its policy")
+	mine := f.Bool("mine", false, "only runs that you may approve now")
+	since := f.String("since", "", "only runs that began at or after this time, or within a duration such as 2h")
+	until := f.String("until", "", "only runs that began before this time, or longer ago than a duration such as 2h")
+	order := choiceFlag(cmd, "order", "newest first, or oldest: the longest wait first", string(api.ListRunsParamsOrderNewest), string(api.ListRunsParamsOrderOldest))
 	limit := pagingFlags(cmd)
-	listing(r, cmd, func(ctx context.Context, s *session, _ []string) (api.RunList, error) {
-		return s.runs(ctx, api.ListRunsParams{Account: given(cmp.Or(*account, s.account)), Stack: given(*stack), State: given(*state), Phase: given(api.Phase(*phase)), Bypassed: given(*bypassed)}, limit.most())
-	}, func(s *session, list api.RunList) error {
-		t := s.List("runs", []output.Column{{Title: "STACK"}, {Title: "TYPE", Drop: 2}, {Title: "STATE", Tone: toneOf}, {Title: "PHASE"}, {Title: "STARTED"}, {Title: "ENDED"}, {Title: "RUN", Drop: 1}})
-		for _, run := range list.Runs {
-			t.Row(run.Account+"/"+run.Stack, run.Type, run.State, string(run.Phase), s.When(&run.StartedAt), s.When(run.EndedAt), run.Run)
+	listing(r, cmd, func(ctx context.Context, s *session, _ []string) (list api.RunList, err error) {
+		q := api.ListRunsParams{
+			Account: given(cmp.Or(*account, s.account)), Stack: given(*p.Stack), Label: given(*p.Label), Space: given(*p.Space), Author: given(*p.Author), State: given(*state),
+			Phase: given(api.Phase(*phase)), Waiting: given(*waits), Held: given(*p.Held), Bypassed: given(*p.Bypassed), Order: given(api.ListRunsParamsOrder(*order)),
 		}
-		return t.Flush()
-	})
+		if *mine {
+			q.CanDecide = new(api.ListRunsParamsCanDecideMe)
+		}
+		if q.Since, q.Until, err = period(*since, *until); err != nil {
+			return list, err
+		}
+		return s.runs(ctx, q, limit.most())
+	}, printRuns)
 	return cmd
+}
+
+func printRuns(s *session, list api.RunList) error {
+	t := s.List("runs", []output.Column{
+		{Title: "STACK"}, {Title: "TYPE", Wide: true}, {Title: "STATE", Tone: toneOf}, {Title: "PHASE", Wide: true}, {Title: "PLAN", Tone: toneOfPlan, Drop: 1},
+		{Title: "AUTHOR", Drop: 3}, {Title: "STARTED"}, {Title: "ENDED", Drop: 2}, {Title: "WHY", Wraps: true}, {Title: "WHO", Wraps: true, Drop: 5}, {Title: "RUN", Drop: 4},
+	})
+	for _, run := range list.Runs {
+		w := deref(run.WaitingFor)
+		t.Row(run.Account+"/"+run.Stack, run.Type, run.State, string(run.Phase), deltaOf(run.Delta, ""), authorOf(run), s.When(&run.StartedAt), s.When(run.EndedAt), w.Reason, deref(w.Who), run.Run)
+	}
+	return t.Flush()
 }
 
 // phases are the phases of a run, roughly in their order.
@@ -108,7 +114,7 @@ func newRunsShowCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{Use: "show RUN", Short: "Show one run", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(runNames, true)}
 	timeline := cmd.Flags().Bool("timeline", false, "show the whole timeline, not only its end")
 	cmd.RunE = answering(r, func(ctx context.Context, s *session, args []string) (api.Run, error) {
-		name, err := runNameOf(args[0])
+		name, err := s.named(ctx, args[0], newest)
 		if err != nil {
 			return api.Run{}, err
 		}
@@ -118,12 +124,12 @@ func newRunsShowCommand(r *remote) *cobra.Command {
 }
 
 // about connects a command that concerns one run.
-func (r *remote) about(cmd *cobra.Command, args []string) (*session, runName, error) {
-	name, err := runNameOf(args[0])
-	if err != nil {
-		return nil, name, err
-	}
+func (r *remote) about(cmd *cobra.Command, args []string, of ofStack) (*session, runName, error) {
 	s, err := r.connect(cmd)
+	if err != nil {
+		return nil, runName{}, err
+	}
+	name, err := s.named(cmd.Context(), args[0], of)
 	return s, name, err
 }
 
@@ -238,6 +244,15 @@ func planOf(run api.Run) string {
 	return strconv.Itoa(d.Added) + " to add, " + strconv.Itoa(d.Changed) + " to change, " + strconv.Itoa(d.Deleted) + " to delete"
 }
 
+// deltaOf returns what a plan changes in short, such as "+3 ~0 -9", after a text; nothing
+// without a plan.
+func deltaOf(d *api.Delta, after string) string {
+	if d == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s+%d ~%d -%d", after, d.Added, d.Changed, d.Deleted)
+}
+
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(s, "\n")
 	return line
@@ -254,7 +269,7 @@ func newRunsExplainCommand(r *remote) *cobra.Command {
 	return &cobra.Command{
 		Use: "explain RUN", Short: "Explain why a run waits, and who can unblock it", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(runNames, true),
 		RunE: answering(r, func(ctx context.Context, s *session, args []string) (api.Explanation, error) {
-			name, err := runNameOf(args[0])
+			name, err := s.named(ctx, args[0], newest)
 			if err != nil {
 				return api.Explanation{}, err
 			}

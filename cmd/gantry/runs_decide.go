@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,29 +34,83 @@ The approval counts for this plan alone. Until Gantry confirms, revoke takes it 
 	{api.VerdictRevoke, "Revoke your approval", `Revokes your own approval, as long as Gantry hasn't sent the confirmation.`, "revoked", false},
 }
 
+// doneBy returns what was done by a decision.
+func doneBy(v api.Verdict) string {
+	return decisions[slices.IndexFunc(decisions, func(d decision) bool { return d.verdict == v })].done
+}
+
 func newDecideCommand(r *remote, d decision) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: string(d.verdict) + " RUN", Short: d.short, Long: d.long,
-		Example: "  gantry runs " + string(d.verdict) + " acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7 --note 'as announced'",
+		Use: string(d.verdict) + " RUN|STACK", Short: d.short, Long: d.long, Args: cobra.MaximumNArgs(1), ValidArgsFunction: r.completing(runNames, true),
+		Example: "  gantry runs " + string(d.verdict) + " network-prod --note 'as announced'",
 	}
 	stateVersion := cmd.Flags().Int("state-version", 0, "state version of the plan that you reviewed")
-	return newRunChangeCommand(r, cmd, func(ctx context.Context, s *session, n runName, note *string) (api.Run, string, error) {
-		body := api.DecisionRequest{Verdict: d.verdict, Note: note}
+	wait, note := waitFlags(cmd), noteFlag(cmd, "why, for the timeline and for Spacelift")
+	var several selection
+	if d.aboutPlan {
+		several = selectionFlags(r, cmd)
+		cmd.Long += `
+
+Instead of one run, flags may select all that wait for you on certain stacks or with a commit. The command lists them,
+and asks before it decides; --yes answers.`
+		cmd.Example += "\n  gantry " + string(d.verdict) + " --space production --commit 9f2c1d7"
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return decideSelected(r, cmd, several, wait, d, given(*note))
+		}
+		if d.aboutPlan && several.given() {
+			return errors.New("name one run or select several, not both")
+		}
+		s, name, err := r.about(cmd, args, oneWaiting)
+		if err != nil {
+			return err
+		}
+		body := api.DecisionRequest{Verdict: d.verdict, Note: given(*note)}
 		switch {
 		case cmd.Flags().Changed("state-version"):
 			body.StateVersion = stateVersion
 		case d.aboutPlan:
-			run, err := s.run(ctx, n)
+			run, err := s.run(cmd.Context(), name)
 			if err != nil {
-				return run, "", err
+				return err
 			}
 			body.StateVersion = &run.StateVersion
 		}
-		run, err := change[api.Run](ctx, s, func(key *string) (*http.Response, error) {
-			return s.DecideRun(ctx, n.account, n.stack, n.run, &api.DecideRunParams{IdempotencyKey: key}, body)
-		})
-		return run, d.done + inBrackets(planOf(run)), err
-	})
+		run, err := s.decide(cmd.Context(), name, body)
+		if err != nil {
+			return err
+		}
+		return wait.after(cmd.Context(), s, name, run, d.done+inBrackets(planOf(run)))
+	}
+	return cmd
+}
+
+// newTopDecideCommand returns gantry approve or gantry reject, which do what those of
+// gantry runs do.
+func newTopDecideCommand(i int) *cobra.Command {
+	holder := &cobra.Command{}
+	r := remoteFlags(holder)
+	cmd := newDecideCommand(r, decisions[i])
+	cmd.PersistentFlags().AddFlagSet(holder.PersistentFlags())
+	return cmd
+}
+
+// decideSelected decides about the runs that flags select.
+func decideSelected(r *remote, cmd *cobra.Command, several selection, wait waitFor, d decision, note *string) error {
+	switch {
+	case !d.aboutPlan:
+		return errors.New("name the run")
+	case !several.given():
+		return errNothingNamed
+	case *wait.wait || cmd.Flags().Changed("state-version"):
+		return errors.New("--wait and --state-version are for one run")
+	}
+	s, err := r.connect(cmd)
+	if err != nil {
+		return err
+	}
+	return several.decideAll(cmd, s, d, note)
 }
 
 func newStopCommand(r *remote) *cobra.Command {
@@ -73,7 +129,7 @@ func newRunChangeCommand(r *remote, cmd *cobra.Command, send func(context.Contex
 	cmd.Args, cmd.ValidArgsFunction = cobra.ExactArgs(1), r.completing(runNames, true)
 	wait, note := waitFlags(cmd), noteFlag(cmd, "why, for the timeline and for Spacelift")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, name, err := r.about(cmd, args)
+		s, name, err := r.about(cmd, args, none)
 		if err != nil {
 			return err
 		}
@@ -94,7 +150,7 @@ the new run.`,
 	}
 	wait, note := waitFlags(cmd), noteFlag(cmd, "why, for the timeline")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, name, err := r.about(cmd, args)
+		s, name, err := r.about(cmd, args, none)
 		if err != nil {
 			return err
 		}

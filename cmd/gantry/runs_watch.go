@@ -32,7 +32,7 @@ it exits with 0 as soon as the run is in that phase.`,
 	timeout := cmd.Flags().Duration("timeout", 0, "how long to follow it at most; 0 for no limit")
 	phase := choiceFlag(cmd, "until", "phase to stop at, such as waiting", phases...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, name, err := r.about(cmd, args)
+		s, name, err := r.about(cmd, args, newest)
 		if err != nil {
 			return err
 		}
@@ -69,21 +69,21 @@ func (s *session) printLine(run api.Run) error {
 	return err
 }
 
-// waiting holds --wait and --timeout.
-type waiting struct {
+// waitFor holds --wait and --timeout.
+type waitFor struct {
 	wait    *bool
 	timeout *time.Duration
 }
 
-func waitFlags(cmd *cobra.Command) waiting {
-	return waiting{
+func waitFlags(cmd *cobra.Command) waitFor {
+	return waitFor{
 		wait:    cmd.Flags().Bool("wait", false, "wait until the run has ended; the exit code says how, as with gantry runs watch"),
 		timeout: cmd.Flags().Duration("timeout", 0, "how long to wait at most; 0 for no limit"),
 	}
 }
 
 // after prints what a change did and, with --wait, waits for the end of the run.
-func (w waiting) after(ctx context.Context, s *session, name runName, run api.Run, done string) error {
+func (w waitFor) after(ctx context.Context, s *session, name runName, run api.Run, done string) error {
 	if !s.Structured() {
 		fmt.Fprintf(s.Out, "%s: %s\n", name, done)
 		if err := s.printLine(run); err != nil {

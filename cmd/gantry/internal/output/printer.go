@@ -198,6 +198,9 @@ func (c *choice) Set(given string) error {
 	return fmt.Errorf("there is no %q; choose one of %s", given, strings.Join(c.words, ", "))
 }
 
+// Terminal returns the terminal behind a writer, for a program that draws on it.
+func Terminal(w io.Writer) io.Writer { return underlying(w) }
+
 // Raw writes what another Printer has printed.
 func Raw(w io.Writer, printed string) error {
 	_, err := io.WriteString(underlying(w), printed)

@@ -1,0 +1,342 @@
+// Package waiting is the screen of gantry waiting: a list of the runs that wait for the
+// person, on which they approve, reject, explain and open one after the other.
+package waiting
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
+	"github.com/gantryhq/gantry/gen/api"
+)
+
+// Gantry is what the screen asks for, and does.
+type Gantry interface {
+	// Waiting lists the runs, the longest wait first.
+	Waiting(ctx context.Context) ([]api.RunSummary, error)
+	// Decide decides about the plan of a run as the list showed it, and says what was done.
+	Decide(ctx context.Context, run api.RunSummary, verdict api.Verdict, note string) (string, error)
+	// Explain says in lines of a width why a run waits.
+	Explain(ctx context.Context, run api.RunSummary, width int) (string, error)
+	// Open opens a run in the browser, and says where.
+	Open(ctx context.Context, run api.RunSummary) (string, error)
+	// Subject names a run and its plan in a question.
+	Subject(run api.RunSummary) string
+	// Table prints runs as a table of a width, marking one of them.
+	Table(runs []api.RunSummary, marked, width int) (string, error)
+}
+
+// Refresh is the time between two reads of the list. Tests shorten it.
+var Refresh = 5 * time.Second
+
+// Show shows the screen until the person leaves it, and returns what they did.
+func Show(ctx context.Context, g Gantry, in io.Reader, out io.Writer) (done []string, err error) {
+	s := &screen{ctx: ctx, gantry: g, width: 80, height: 24}
+	_, err = tea.NewProgram(s, tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(out), tea.WithEnvironment(os.Environ())).Run()
+	if ctx.Err() != nil {
+		err = nil // interrupted
+	}
+	return s.done, err
+}
+
+// mode is what the keys mean.
+type mode int
+
+const (
+	choosing   mode = iota // a run of the list
+	confirming             // an approval
+	noting                 // why the run is rejected
+	reading                // an explanation
+)
+
+// screen is the state of the screen.
+type screen struct {
+	ctx           context.Context
+	gantry        Gantry
+	width, height int
+
+	runs    []api.RunSummary
+	listed  bool // whether the list was ever read
+	marked  int
+	top     int // of the runs that are shown
+	mode    mode
+	subject api.RunSummary // of the question or explanation
+	note    string
+	lines   []string // of the explanation
+	scroll  int      // in them
+	status  string   // the latest result or problem
+	busy    bool     // a decision is on its way
+	done    []string
+}
+
+type (
+	listedMsg struct {
+		runs []api.RunSummary
+		err  error
+	}
+	tickMsg    struct{}
+	decidedMsg struct {
+		text string
+		err  error
+	}
+	explainedMsg struct {
+		run  api.RunSummary
+		text string
+		err  error
+	}
+	openedMsg struct {
+		text string
+		err  error
+	}
+)
+
+func (s *screen) Init() tea.Cmd { return tea.Batch(s.list, tick()) }
+
+func (s *screen) list() tea.Msg {
+	runs, err := s.gantry.Waiting(s.ctx)
+	return listedMsg{runs, err}
+}
+
+func tick() tea.Cmd { return tea.Tick(Refresh, func(time.Time) tea.Msg { return tickMsg{} }) }
+
+func (s *screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		s.width, s.height = msg.Width, msg.Height
+		if s.mode == reading {
+			return s, s.explain(s.subject)
+		}
+	case tickMsg:
+		return s, tea.Batch(s.list, tick())
+	case listedMsg:
+		s.listedNow(msg)
+	case decidedMsg:
+		s.busy = false
+		s.report(msg.text, msg.err)
+		if msg.err == nil {
+			s.done = append(s.done, msg.text)
+		}
+		return s, s.list
+	case explainedMsg:
+		if msg.err != nil {
+			s.report("", msg.err)
+			break
+		}
+		s.mode, s.subject, s.lines = reading, msg.run, strings.Split(strings.TrimRight(msg.text, "\n"), "\n")
+	case openedMsg:
+		s.report(msg.text, msg.err)
+	case tea.PasteMsg:
+		if s.mode == noting {
+			s.note += output.Clean(msg.Content)
+		}
+	case tea.KeyPressMsg:
+		return s, s.press(tea.Key(msg))
+	}
+	return s, nil
+}
+
+// report shows a result, or why there is none.
+func (s *screen) report(text string, err error) {
+	s.status = output.Clean(text)
+	if err != nil {
+		s.status = output.Clean(err.Error())
+	}
+}
+
+// listedNow takes a new list. The mark stays with its run, or near where that was.
+func (s *screen) listedNow(msg listedMsg) {
+	if msg.err != nil {
+		s.report("", msg.err)
+		return
+	}
+	marked, had := s.current()
+	s.runs, s.listed = msg.runs, true
+	for i, run := range s.runs {
+		if had && same(run, marked) {
+			s.marked = i
+		}
+	}
+	s.marked = max(0, min(s.marked, len(s.runs)-1))
+}
+
+func same(a, b api.RunSummary) bool {
+	return a.Account == b.Account && a.Stack == b.Stack && a.Run == b.Run
+}
+
+// current returns the marked run.
+func (s *screen) current() (run api.RunSummary, ok bool) {
+	if s.marked >= len(s.runs) {
+		return run, false
+	}
+	return s.runs[s.marked], true
+}
+
+func (s *screen) press(key tea.Key) tea.Cmd {
+	if key.String() == "ctrl+c" {
+		return tea.Quit
+	}
+	switch s.mode {
+	case confirming:
+		return s.pressConfirming(key)
+	case noting:
+		return s.pressNoting(key)
+	case reading:
+		return s.pressReading(key)
+	}
+	return s.pressChoosing(key)
+}
+
+func (s *screen) pressChoosing(key tea.Key) tea.Cmd {
+	switch key.String() {
+	case "q", "esc":
+		return tea.Quit
+	case "up", "k":
+		s.marked = max(0, s.marked-1)
+	case "down", "j":
+		s.marked = max(0, min(s.marked+1, len(s.runs)-1))
+	case "home", "g":
+		s.marked = 0
+	case "end", "G":
+		s.marked = max(0, len(s.runs)-1)
+	}
+	run, ok := s.current()
+	if !ok || s.busy {
+		return nil
+	}
+	switch key.String() {
+	case "a":
+		s.ask(confirming, run)
+	case "r":
+		s.ask(noting, run)
+	case "e", "enter":
+		return s.explain(run)
+	case "o":
+		return func() tea.Msg {
+			text, err := s.gantry.Open(s.ctx, run)
+			return openedMsg{text, err}
+		}
+	}
+	return nil
+}
+
+func (s *screen) ask(m mode, run api.RunSummary) {
+	s.mode, s.subject, s.note, s.status = m, run, "", ""
+}
+
+func (s *screen) explain(run api.RunSummary) tea.Cmd {
+	width := s.width
+	return func() tea.Msg {
+		text, err := s.gantry.Explain(s.ctx, run, width)
+		return explainedMsg{run, text, err}
+	}
+}
+
+func (s *screen) pressConfirming(key tea.Key) tea.Cmd {
+	s.mode = choosing
+	if key.String() == "y" {
+		return s.decide(api.VerdictApprove)
+	}
+	return nil
+}
+
+func (s *screen) pressNoting(key tea.Key) tea.Cmd {
+	switch key.String() {
+	case "esc":
+		s.mode = choosing
+	case "enter":
+		s.mode = choosing
+		return s.decide(api.VerdictReject)
+	case "backspace":
+		_, size := utf8.DecodeLastRuneInString(s.note)
+		s.note = s.note[:len(s.note)-size]
+	default:
+		s.note += output.Clean(key.Text)
+	}
+	return nil
+}
+
+func (s *screen) pressReading(key tea.Key) tea.Cmd {
+	switch key.String() {
+	case "up", "k":
+		s.scroll--
+	case "down", "j":
+		s.scroll++
+	case "pgup":
+		s.scroll -= s.room()
+	case "pgdown", "space":
+		s.scroll += s.room()
+	case "a", "r", "o":
+		s.mode, s.scroll = choosing, 0
+		return s.pressChoosing(key)
+	case "q", "esc", "enter", "e":
+		s.mode, s.scroll = choosing, 0
+	}
+	s.scroll = max(0, min(s.scroll, len(s.lines)-s.room()))
+	return nil
+}
+
+// decide sends a decision about the plan that the person was shown.
+func (s *screen) decide(verdict api.Verdict) tea.Cmd {
+	s.busy, s.status = true, "sending …"
+	run, note := s.subject, s.note
+	return func() tea.Msg {
+		text, err := s.gantry.Decide(s.ctx, run, verdict, note)
+		return decidedMsg{text, err}
+	}
+}
+
+// room is the number of lines between the title and the foot.
+func (s *screen) room() int { return max(1, s.height-5) }
+
+func (s *screen) View() tea.View {
+	v := tea.NewView(s.text())
+	v.AltScreen = true
+	v.WindowTitle = "gantry waiting"
+	return v
+}
+
+func (s *screen) text() string {
+	title, body, keys := fmt.Sprintf("%d wait for you", len(s.runs)), "", "↑↓ choose · a approve · r reject · e explain · o open · q quit"
+	switch {
+	case !s.listed:
+		title, keys = "Waiting for Gantry …", "q quit"
+	case s.mode == reading:
+		title, body = s.gantry.Subject(s.subject), strings.Join(s.lines[s.scroll:min(len(s.lines), s.scroll+s.room())], "\n")
+		keys = "↑↓ scroll · a approve · r reject · o open · esc back"
+	case len(s.runs) == 0:
+		body, keys = "Nothing waits for you.", "q quit"
+	default:
+		body = s.table()
+	}
+	foot := s.status
+	switch s.mode {
+	case confirming:
+		foot, keys = "Approve "+s.gantry.Subject(s.subject)+"?", "y approve · any other key back"
+	case noting:
+		foot, keys = "Reject "+s.gantry.Subject(s.subject)+", which discards it. Why? "+s.note+"▏", "enter reject · esc back"
+	}
+	return strings.Join([]string{title, "", strings.TrimRight(body, "\n"), "", foot, keys}, "\n")
+}
+
+// table returns as many runs around the mark as there is room for.
+func (s *screen) table() string {
+	s.top = max(0, min(s.top, s.marked))
+	for size := min(len(s.runs), s.room()-1); size > 0; size-- {
+		s.top = max(s.top, s.marked-size+1)
+		text, err := s.gantry.Table(s.runs[s.top:min(len(s.runs), s.top+size)], s.marked-s.top, s.width)
+		if err != nil {
+			return err.Error()
+		}
+		if strings.Count(text, "\n") <= s.room() || size == 1 {
+			return text
+		}
+	}
+	return ""
+}

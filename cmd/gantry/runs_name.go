@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/gantryhq/gantry/gen/api"
+)
+
+// runName is the name that commands use for a run.
+type runName struct{ account, stack, run string }
+
+func (n runName) String() string { return n.account + "/" + n.stack + "/" + n.run }
+
+func nameOf(run api.RunSummary) runName { return runName{run.Account, run.Stack, run.Run} }
+
+// runNameOf reads ACCOUNT/STACK/RUN, or the address of a run at Spacelift:
+// https://ACCOUNT.app.spacelift.io/stack/STACK/run/RUN.
+func runNameOf(s string) (runName, error) {
+	if u, err := url.Parse(s); err == nil && u.Host != "" {
+		parts := strings.Split(strings.Trim(u.Path, "/"), "/")
+		account, _, _ := strings.Cut(u.Hostname(), ".")
+		if len(parts) >= 4 && parts[0] == "stack" && parts[2] == "run" {
+			return runName{account, parts[1], parts[3]}, nil
+		}
+	} else if parts := strings.Split(s, "/"); len(parts) == 3 && parts[0] != "" && parts[1] != "" && parts[2] != "" {
+		return runName{parts[0], parts[1], parts[2]}, nil
+	}
+	return runName{}, fmt.Errorf("%q names no run: write ACCOUNT/STACK/RUN, the beginning of its id, a stack, or the address of its page in Spacelift", s)
+}
+
+// ofStack says which run of a stack a person means who names the stack alone.
+type ofStack int
+
+const (
+	none       ofStack = iota // they must name the run
+	newest                    // the run that began last
+	oneWaiting                // the one that waits for people
+)
+
+// idPrefix is what the ids of runs begin with, which are ULIDs. The ids of stacks are in
+// lower case.
+var idPrefix = regexp.MustCompile(`^0[0-9A-Z]{5,25}$`)
+
+// searched bounds the runs among which an id is sought.
+const searched = 1000
+
+// named returns the run that a person names: by its whole name, by the beginning of its id
+// if no other of the latest runs shares it, or by its stack.
+func (s *session) named(ctx context.Context, text string, of ofStack) (runName, error) {
+	name, err := runNameOf(text)
+	if err == nil {
+		return name, nil
+	}
+	first, second, two := strings.Cut(text, "/")
+	switch {
+	case text == "" || strings.Contains(second, "/") || strings.Contains(text, ":"):
+		return name, err
+	case !two && idPrefix.MatchString(first):
+		return s.byPrefix(ctx, api.ListRunsParams{Account: given(s.account)}, text, first)
+	case two && idPrefix.MatchString(second):
+		return s.byPrefix(ctx, api.ListRunsParams{Account: given(s.account), Stack: &first}, text, second)
+	case of == none:
+		return name, fmt.Errorf("%q names no run: write ACCOUNT/STACK/RUN or the beginning of its id", text)
+	case two:
+		return s.byStack(ctx, api.ListRunsParams{Account: &first, Stack: &second}, text, of)
+	}
+	return s.byStack(ctx, api.ListRunsParams{Account: given(s.account), Stack: &first}, text, of)
+}
+
+func (s *session) byPrefix(ctx context.Context, p api.ListRunsParams, text, prefix string) (runName, error) {
+	list, err := s.runs(ctx, p, searched)
+	if err != nil {
+		return runName{}, err
+	}
+	return only(list.Runs, text, "begins so", func(run api.RunSummary) bool { return strings.HasPrefix(run.Run, prefix) })
+}
+
+func (s *session) byStack(ctx context.Context, p api.ListRunsParams, text string, of ofStack) (runName, error) {
+	if strings.Contains(*p.Stack, "*") {
+		return runName{}, fmt.Errorf("%q names no stack", text)
+	}
+	limit := maxPage
+	if of == newest {
+		limit = 1
+	} else {
+		p.Phase = new(api.PhaseWaiting)
+	}
+	list, err := s.runs(ctx, p, limit)
+	if err != nil {
+		return runName{}, err
+	}
+	what := "is of this stack"
+	if of == oneWaiting {
+		what = "of this stack waits for people"
+	}
+	return only(list.Runs, text, what, func(api.RunSummary) bool { return true })
+}
+
+// only returns the only run that matches.
+func only(runs []api.RunSummary, text, what string, matches func(api.RunSummary) bool) (runName, error) {
+	var found []string
+	var name runName
+	for _, run := range runs {
+		if matches(run) {
+			name = nameOf(run)
+			found = append(found, name.String())
+		}
+	}
+	switch len(found) {
+	case 0:
+		return name, fmt.Errorf("%s: no run %s", text, what)
+	case 1:
+		return name, nil
+	}
+	return name, fmt.Errorf("%s: several runs match; name one of them:\n  %s", text, strings.Join(found[:min(len(found), 10)], "\n  "))
+}
