@@ -31,6 +31,9 @@ const (
 	ChainEnded   = "chain.ended"
 
 	AccountFinding = "account.finding"
+
+	// ChannelTest is sent by gantry channels test alone.
+	ChannelTest = "channel.test"
 )
 
 // Urgency says whether a message asks something of its reader.

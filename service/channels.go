@@ -8,9 +8,9 @@ import (
 	"github.com/gantryhq/gantry/notify/channels"
 )
 
-// openChannels returns the sender of all channels. It reads addresses and
+// OpenChannels returns the sender of all channels. It reads addresses and
 // secrets again when their files change.
-func openChannels(configured []config.Channel, version string, log *slog.Logger) (*channels.Sender, error) {
+func OpenChannels(configured []config.Channel, version string, log *slog.Logger) (*channels.Sender, error) {
 	all := make([]channels.Channel, len(configured))
 	for i, c := range configured {
 		log := log.With("channel", c.Name)

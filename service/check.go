@@ -28,7 +28,7 @@ func Check(c config.Config, version string) error {
 	if _, err := c.TLS.Open(silent); err != nil {
 		problems = append(problems, err)
 	}
-	if _, err := openChannels(c.Channels, version, silent); err != nil {
+	if _, err := OpenChannels(c.Channels, version, silent); err != nil {
 		problems = append(problems, err)
 	}
 	return errors.Join(problems...)

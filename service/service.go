@@ -198,7 +198,7 @@ func prepare(o Options) (*process, error) {
 	if p.definitions, err = o.Config.Definitions(); err != nil {
 		return nil, fmt.Errorf("configuration:\n%w", err)
 	}
-	if p.channels, err = openChannels(o.Config.Channels, o.Version, o.Log); err != nil {
+	if p.channels, err = OpenChannels(o.Config.Channels, o.Version, o.Log); err != nil {
 		return nil, err
 	}
 	if p.certificate, err = o.Config.TLS.Open(o.Log); err != nil {

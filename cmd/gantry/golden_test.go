@@ -37,7 +37,10 @@ func stopClock(t *testing.T) {
 func answeringWith(t *testing.T, answers map[string]string) string {
 	t.Helper()
 	gantry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer, known := answers[r.URL.Path]
+		answer, known := answers[r.URL.String()]
+		if !known {
+			answer, known = answers[r.URL.Path]
+		}
 		if !known {
 			w.WriteHeader(http.StatusNotFound)
 			answer = `{"type":"urn:gantry:problem:not-found","title":"Not found","status":404,"detail":"` + r.URL.Path + `"}`
@@ -122,7 +125,7 @@ var screens = []string{
 	"runs list --limit 3", "waiting --limit 3", "runs show acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7", "runs explain acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7",
 	"runs resources acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7",
 	"stacks list", "stacks policy network-prod", "freezes list", "chains list", "chains show 01KDX3V4T8Q2M5N7P9R1S3T5V7",
-	"deliveries list", "deliveries show 01KDX4A7B3C5D7E9F1G3H5J7K9", "audit list", "token list", "whoami",
+	"deliveries list", "deliveries show 01KDX4A7B3C5D7E9F1G3H5J7K9", "audit list", "token list", "whoami", "accounts list", "findings list", "windows list", "windows list --stack network-prod", "version", "chains list -o name", "runs show acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7 --all --utc",
 }
 
 const (
@@ -135,7 +138,18 @@ const (
 
 // screenAnswers are the answers of a busy account.
 var screenAnswers = map[string]string{
-	"/v1/accounts": `{"accounts":[{"name":"acme","findings":[]}]}`,
+	"/v1/accounts": `{"accounts":[{"name":"acme","webhook":{"id":"gantry","enabled":false},"lastReconcile":{"at":"2026-01-05T12:58:00Z","outcome":"done","inProgress":3,"open":3},
+		"findings":[{"kind":"webhook-disabled","summary":"Spacelift switched the webhook off","fix":"switch it on","since":"2026-01-05T12:00:00Z"}]}]}`,
+	"/v1/findings": `{"findings":[{"severity":"critical","account":"acme","kind":"webhook-disabled","since":"2026-01-05T12:00:00Z","summary":"Spacelift has switched the webhook off, so no notification arrives; Gantry reads the runs itself meanwhile, every two minutes","fix":"switch the webhook gantry on in Spacelift, or let Gantry do it with guardian.enable"}],
+		"replicas":[{"name":"gantry-0"},{"name":"gantry-1","problem":"connection refused"}],"unknown":["initech"]}`,
+	"/v1/version": `{"version":"0.1.0","contract":"0.1.0","replicas":[{"name":"gantry-0","version":"0.1.0","startedAt":"2026-01-05T08:00:00Z"},{"name":"gantry-1","problem":"connection refused"}]}`,
+	"/v1/accounts/acme/windows?days=7": `{"account":"acme","from":"2026-01-05T13:00:00Z","until":"2026-01-12T13:00:00Z","windows":[{"name":"business-hours","timeZone":"Europe/Berlin"}],"freezes":[],"rows":[
+		{"kind":"account","name":"acme","windows":[],"gate":{"open":true},"periods":[]},
+		{"kind":"profile","name":"production","windows":["business-hours"],"gate":{"open":false,"reason":"outside window business-hours","until":"2026-01-06T08:00:00Z"},"next":"2026-01-06T08:00:00Z","periods":[]}]}`,
+	"/v1/accounts/acme/windows?stack=network-prod&days=7": `{"account":"acme","from":"2026-01-05T13:00:00Z","until":"2026-01-12T13:00:00Z","windows":[{"name":"business-hours","timeZone":"Europe/Berlin"}],
+		"freezes":[{"id":"01F","reason":"the audit of the year's end"}],"rows":[{"kind":"stack","name":"network-prod","windows":["business-hours"],"gate":{"open":true},
+		"periods":[{"from":"2026-01-05T13:00:00Z","until":"2026-01-05T16:00:00Z","open":true,"windows":[],"freezes":[]},{"from":"2026-01-05T16:00:00Z","until":"2026-01-06T08:00:00Z","open":false,"windows":["business-hours"],"freezes":["01F"]}],
+		"problems":[{"label":"gantry:window=nigths","problem":"there is no window nigths","remedy":"name one of the configuration (meant nights?)"}]}]}`,
 	"/v1/runs": `{"runs":[
 		{"account":"acme","stack":"network-prod","run":"01KDX3V4T8Q2M5N7P9R1S3T5V7","type":"TRACKED","state":"UNCONFIRMED","phase":"waiting","startedAt":"2026-01-05T12:40:00Z","stateVersion":5,"canDecide":["approve","reject"],
 			"waitingFor":` + waitingAnswer + `,"delta":{"added":0,"changed":0,"deleted":9,"resources":42},"commit":{"hash":"9f2c1d7e4b","message":"Remove the old subnets","authorName":"Jane Doe","authorLogin":"jdoe"}},

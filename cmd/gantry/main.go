@@ -61,7 +61,8 @@ explains what it did.`,
 		SilenceErrors: true,
 	}
 	root.AddCommand(newServeCommand(), newSetupCommand(), newDoctorCommand(), newHealthCommand(), newTokenCommand(), newLoginCommand(), newLogoutCommand(), newContextCommand(), newWhoamiCommand(),
-		newWaitingCommand(), newTopDecideCommand(0), newTopDecideCommand(1), newRunsCommand(), newStacksCommand(), newFreezesCommand(), newChainsCommand(), newDeliveriesCommand(), newAuditCommand(), newLintCommand(), newSchemaCommand())
+		newWaitingCommand(), newTopDecideCommand(0), newTopDecideCommand(1), newRunsCommand(), newStacksCommand(), newFreezesCommand(), newChainsCommand(), newDeliveriesCommand(), newAuditCommand(), newLintCommand(), newSchemaCommand(),
+		newAccountsCommand(), newFindingsCommand(), newWindowsCommand(), newChannelsCommand(), newVersionCommand(), newManCommand())
 	output.AddColourFlag(root)
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

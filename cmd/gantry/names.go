@@ -44,6 +44,14 @@ func namesOf(answer any) []string {
 		return names(a.Tokens, func(t api.Token) string { return t.Name })
 	case api.AccountList:
 		return names(a.Accounts, func(a api.Account) string { return a.Name })
+	case api.FindingList:
+		return names(a.Findings, func(f api.AccountFinding) string { return f.Account + " " + f.Kind })
+	case api.Calendar:
+		return names(a.Rows, func(r api.CalendarRow) string { return r.Name })
+	case api.Trigger:
+		return []string{runName{a.Account, a.Stack, deref(a.Run)}.String()}
+	case versions:
+		return []string{a.Client}
 	case contextList:
 		return names(a.Contexts, func(c listedContext) string { return c.Name })
 	case api.Caller:

@@ -40,6 +40,7 @@ func wantPrintable(t *testing.T, args []string, out string) {
 // hold escape sequences wherever there is text.
 func TestNothingControlsTheTerminal(t *testing.T) {
 	commands := map[string][]string{
+		"accounts list": nil, "findings list": nil, "windows list": nil, "channels test": {hostile}, "man": {filepath.Join(t.TempDir(), hostile)}, "version": nil, "stacks trigger": {"b"},
 		"waiting": nil, "approve": {"a/b/c"}, "reject": {"a/b/c"}, "runs open": {"a/b/c"}, "runs list": nil, "runs show": {"a/b/c", "--timeline"}, "runs watch": {"a/b/c"}, "runs explain": {"a/b/c"}, "runs resources": {"a/b/c"}, "runs approve": {"a/b/c", "--wait"},
 		"runs reject": {"a/b/c"}, "runs revoke": {"a/b/c"}, "runs retry": {"a/b/c", "--wait"}, "runs stop": {"a/b/c"},
 		"stacks list": nil, "stacks policy": {"b"},
@@ -50,7 +51,7 @@ func TestNothingControlsTheTerminal(t *testing.T) {
 		"audit list": nil, "audit export": nil, "audit verify": {hostile},
 		"doctor": nil, "setup": {"--url", "http://127.0.0.1:1/" + hostile},
 	}
-	offline := []string{"context list", "context use", "context add", "context remove", "audit verify", "lint", "token create", "token revoke", "logout", "health", "serve", "schema", "doctor", "setup"}
+	offline := []string{"channels test", "man", "context list", "context use", "context add", "context remove", "audit verify", "lint", "token create", "token revoke", "logout", "health", "serve", "schema", "doctor", "setup"}
 	r := newAPIRig(t)
 	t.Setenv("GANTRY_ACCOUNT", hostile)
 	t.Setenv("GANTRY_DATA", filepath.Join(t.TempDir(), hostile))
@@ -90,7 +91,8 @@ func TestNothingControlsTheTerminal(t *testing.T) {
 func hostileGantry(t *testing.T, status int) string {
 	t.Helper()
 	answers := map[string]any{
-		"GET /v1/accounts": &api.AccountList{}, "GET /v1/runs": &api.RunList{}, "GET /v1/audit": &api.AuditList{}, "GET /v1/deliveries": &api.DeliveryList{},
+		"GET /v1/accounts": &api.AccountList{}, "GET /v1/findings": &api.FindingList{}, "GET /v1/version": &api.Version{}, "GET /v1/accounts/{a}/windows": &api.Calendar{},
+		"POST /v1/accounts/{a}/stacks/{s}/runs": &api.Trigger{}, "GET /v1/runs": &api.RunList{}, "GET /v1/audit": &api.AuditList{}, "GET /v1/deliveries": &api.DeliveryList{},
 		"GET /v1/deliveries/{id}": &api.DeliveryDetail{}, "POST /v1/deliveries/{id}/redeliveries": &api.Delivery{},
 		"GET /v1/accounts/{a}/stacks/{s}/runs/{r}/explain": &api.Explanation{}, "POST /v1/accounts/{a}/stacks/{s}/runs/{r}/retry": &api.Retry{},
 		"/v1/accounts/{a}/stacks/{s}/runs/{r}/{rest...}": &api.Run{}, "GET /v1/accounts/{a}/stacks": &api.StackList{},

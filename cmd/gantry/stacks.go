@@ -15,7 +15,7 @@ import (
 func newStacksCommand() *cobra.Command {
 	stacks := &cobra.Command{Use: "stacks", Short: "Show managed stacks and their policies"}
 	r := remoteFlags(stacks)
-	stacks.AddCommand(newStacksListCommand(r), newStacksPolicyCommand(r))
+	stacks.AddCommand(newStacksListCommand(r), newStacksPolicyCommand(r), newStacksTriggerCommand(r))
 	return stacks
 }
 

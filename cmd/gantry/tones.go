@@ -8,10 +8,10 @@ import (
 
 // tones are the colours of the words that need attention, or say that all is well.
 var tones = map[string]output.Tone{
-	"ok": output.Good, "FINISHED": output.Good, "finished": output.Good, "done": output.Good, "accepted": output.Good, "open": output.Good, "create": output.Good,
-	"warn": output.Warn, "unknown": output.Warn, "UNCONFIRMED": output.Warn, "PENDING_REVIEW": output.Warn, "held": output.Warn, "late": output.Warn, "unanswered": output.Warn,
+	"ok": output.Good, "FINISHED": output.Good, "finished": output.Good, "done": output.Good, "accepted": output.Good, "open": output.Good, "on": output.Good, "create": output.Good,
+	"warn": output.Warn, "unknown": output.Warn, "UNCONFIRMED": output.Warn, "PENDING_REVIEW": output.Warn, "held": output.Warn, "warning": output.Warn, "late": output.Warn, "unanswered": output.Warn,
 	"unavailable": output.Warn, "replace": output.Bad,
-	"fail": output.Bad, "FAILED": output.Bad, "failed": output.Bad, "refused": output.Bad, "dead": output.Bad, "delete": output.Bad, "DISCARDED": output.Bad, "closed": output.Bad,
+	"fail": output.Bad, "FAILED": output.Bad, "failed": output.Bad, "refused": output.Bad, "dead": output.Bad, "critical": output.Bad, "off": output.Bad, "delete": output.Bad, "DISCARDED": output.Bad, "closed": output.Bad,
 	"ignored": output.Dim, "duplicate": output.Dim, "CANCELED": output.Dim, "STOPPED": output.Dim, "SKIPPED": output.Dim, "skipped": output.Dim,
 }
 

@@ -140,7 +140,7 @@ func runProgram(t *testing.T, args ...string) (out, complaints string, code int)
 	return printed.String(), complained.String(), code
 }
 
-// Several runs are decided about at once, each about the plan that was listed.
+// Each of several runs is decided about by the plan that was listed.
 func TestBulkDecisions(t *testing.T) {
 	all := []api.RunSummary{waits("network", firstRun, "9f2c1d", 3), waits("changed", secondRun, "9f2c1d", 4), waits("app", thirdRun, "aaaa", 5)}
 	g := newWaitingRoom(t, all...)
@@ -260,7 +260,7 @@ func TestWaitingOnATerminal(t *testing.T) {
 	opened := filepath.Join(t.TempDir(), "opened")
 	bin := t.TempDir()
 	for _, name := range []string{"xdg-open", "open"} {
-		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\necho \"$1\" >"+opened+"\n"), 0o700); err != nil { //nolint:gosec // it must be executable
+		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\necho \"$1\" >"+opened+"\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
