@@ -71,6 +71,7 @@ var checks = []check{
 	{"temporal-search-attributes", "Does the namespace have Gantry's search attributes?", checkSearchAttributes, nil},
 	{"temporal-worker", "Does a worker poll the task queue?", checkWorker, nil},
 	{"temporal-shared", "Does another Gantry use the namespace?", checkShared, nil},
+	{"gantry-certificate", "Does the certificate of `tls.certFile` fit `--url`, and does it last?", checkCertificate, nil},
 	{"gantry-ready", "Does the Gantry at `--url` say it is ready?", checkReady, nil},
 	{"spacelift-key", "Does Spacelift know the API key?", nil, checkKey},
 	{"spacelift-rights", "May the key read what Gantry reads?", nil, checkRights},

@@ -60,6 +60,13 @@ func TestDoctorFindings(t *testing.T) {
 			cause: func(h healthy) { h.t.Setenv("GANTRY_DATA", "/proc/gantry/inbox") },
 		},
 		{
+			check: "gantry-certificate", name: "the address isn't https", want: verdictWarn, says: "speaks TLS", fix: "unless a proxy",
+			cause: func(h healthy) {
+				files, _ := certificate(h.t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+				h.configure("tls: {certFile: " + files.CertFile + ", keyFile: " + files.KeyFile + "}\n")
+			},
+		},
+		{
 			check: "temporal-reachable", name: "nothing listens", want: verdictFail, says: "nothing answers at 127.0.0.1:1 (from TEMPORAL_ADDRESS)", fix: "temporal.address",
 			cause: func(h healthy) { h.t.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:1") },
 		},

@@ -24,6 +24,7 @@ type setupOptions struct {
 
 	enforce, noEnforce, replace bool
 	reviewers                   []string
+	certificate                 string // what is odd about Gantry's own; empty for nothing
 }
 
 func newSetupCommand() *cobra.Command {
@@ -107,7 +108,7 @@ func prepareSetup(ctx context.Context, file configFile, o setupOptions, out *out
 	if err != nil {
 		return err
 	}
-	o.account = a.Name
+	o.account, o.certificate = a.Name, certificateNote(loaded.TLS, deploy.NormalAddress(o.url))
 	return runSetup(ctx, api, o, known, out)
 }
 
@@ -120,6 +121,9 @@ func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known s
 	}
 	if o.url != given {
 		odd = append(odd, "the address is used as "+o.url)
+	}
+	if o.certificate != "" {
+		odd = append(odd, o.certificate)
 	}
 	seen := gather(ctx, o.url, o.account) // before Gantry is sent a test
 	unasked, err := checkAnswers(ctx, o, known)
