@@ -322,7 +322,9 @@ func (s *screen) text() string {
 	case noting:
 		foot, keys = "Reject "+s.gantry.Subject(s.subject)+", which discards it. Why? "+s.note+"▏", "enter reject · esc back"
 	}
-	return strings.Join([]string{title, "", strings.TrimRight(body, "\n"), "", foot, keys}, "\n")
+	body = strings.TrimRight(body, "\n")
+	below := strings.Repeat("\n", max(0, s.room()-strings.Count(body, "\n")-1)) // the foot keeps its place
+	return strings.Join([]string{title, "", body + below, "", foot, keys}, "\n")
 }
 
 // table returns as many runs around the mark as there is room for.
