@@ -72,11 +72,19 @@ func toAPIPolicyValues(p policy.Policy) []api.PolicyValue {
 		value := api.PolicyValue{Name: v.Name, Value: v.Value, Origin: v.Origin}
 		for _, o := range p.Overruled {
 			if o.Setting == v.Name {
-				value.Overruled = append(value.Overruled, api.OverruledValue{Value: o.Value, Origin: o.Origin, Reason: o.Reason})
+				value.Overruled = append(value.Overruled, toAPIOverruled([]policy.Overruled{o})...)
 			}
 		}
 		return value
 	})
+}
+
+// toAPIOverruled returns values without effect; nil for none.
+func toAPIOverruled(all []policy.Overruled) (values []api.OverruledValue) {
+	for _, o := range all {
+		values = append(values, api.OverruledValue{Value: o.Value, Origin: o.Origin, Reason: o.Reason})
+	}
+	return values
 }
 
 func toAPIPolicyProblem(p policy.Problem) api.PolicyProblem {

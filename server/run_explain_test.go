@@ -25,7 +25,7 @@ func TestExplain(t *testing.T) {
 		Unblock:    []managed.Unblock{{Who: "platform without jdoe", How: "approve or reject it"}},
 		Next:       []managed.NextStep{{At: planned.Add(time.Hour), What: "people are reminded"}, {What: "nothing else"}},
 		Approvals:  &managed.Approvals{Needed: 2},
-		Rules:      []managed.Rule{{Name: "confirm", Value: "no-deletes", Origin: "gantry:confirm=no-deletes", Effect: managed.EffectAsks, Detail: "it deletes"}},
+		Rules:      []managed.Rule{{Name: "confirm", Value: "no-deletes", Origin: "gantry:confirm=no-deletes", Effect: managed.EffectAsks, Detail: "it deletes", Overruled: []policy.Overruled{{Setting: "confirm", Value: "auto", Origin: "gantry:confirm=auto", Reason: "it is locked"}}}},
 	}}
 	w := r.get(runPath+"/explain", viewerToken)
 	if w.Code != http.StatusOK {
@@ -37,7 +37,7 @@ func TestExplain(t *testing.T) {
 		Unblock:    []api.Unblock{{Who: "platform without jdoe", How: "approve or reject it"}},
 		Next:       []api.NextStep{{At: new(planned.Add(time.Hour)), What: "people are reminded"}, {What: "nothing else"}},
 		Approvals:  &api.Approvals{Needed: 2, Decided: []api.Decided{}},
-		Rules:      []api.Rule{{Name: "confirm", Value: "no-deletes", Origin: "gantry:confirm=no-deletes", Effect: "asks", Detail: new("it deletes")}},
+		Rules:      []api.Rule{{Name: "confirm", Value: "no-deletes", Origin: "gantry:confirm=no-deletes", Effect: "asks", Detail: new("it deletes"), Overruled: []api.OverruledValue{{Value: "auto", Origin: "gantry:confirm=auto", Reason: "it is locked"}}}},
 	}
 	if diff := cmp.Diff(want, decode[api.Explanation](t, w)); diff != "" {
 		t.Errorf("explanation (-want +got):\n%s", diff)

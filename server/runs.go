@@ -148,7 +148,7 @@ func toAPIExplanation(e managed.Explanation) api.Explanation {
 		Enforcement: optional(e.Enforcement, toAPIEnforcement), WaitingFor: optional(e.WaitingFor, toAPIWaitingFor), Approvals: optional(e.Approvals, toAPIApprovals), Resources: optional(e.Resources, toAPIPlannedResources), Unblock: toAPIUnblock(e.Unblock),
 		Next: toAPIList(e.Next, func(n managed.NextStep) api.NextStep { return api.NextStep{At: nonZero(n.At), What: n.What} }),
 		Rules: toAPIList(e.Rules, func(r managed.Rule) api.Rule {
-			return api.Rule{Name: r.Name, Value: r.Value, Origin: r.Origin, Effect: string(r.Effect), Detail: nonEmpty(r.Detail)}
+			return api.Rule{Name: r.Name, Value: r.Value, Origin: r.Origin, Effect: string(r.Effect), Detail: nonEmpty(r.Detail), Overruled: toAPIOverruled(r.Overruled)}
 		}),
 	}
 }

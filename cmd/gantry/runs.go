@@ -303,6 +303,9 @@ func printExplanation(s *session, e api.Explanation) error {
 	t = s.Table([]output.Column{{Title: "RULE"}, {Title: "VALUE", Wraps: true}, {Title: "FROM", Wraps: true}, {Title: "EFFECT"}, {Wraps: true}})
 	for _, rule := range e.Rules {
 		t.Row(rule.Name, rule.Value, rule.Origin, rule.Effect, deref(rule.Detail))
+		for _, o := range rule.Overruled {
+			t.Row("", "not "+o.Value, o.Origin, "", o.Reason)
+		}
 	}
 	return t.Flush()
 }

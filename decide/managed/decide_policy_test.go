@@ -221,6 +221,19 @@ func TestRulesSayWhatTheyHold(t *testing.T) {
 	}
 }
 
+// A rule names the labels that it overrules.
+func TestRulesNameWhatTheyOverrule(t *testing.T) {
+	want := policy.Overruled{Setting: "confirm", Value: "auto", Origin: "gantry:confirm=auto", Reason: "it is locked"}
+	s := in("UNCONFIRMED", with("gantry:managed", "gantry:confirm=manual"), func(s *Situation) {
+		s.Policy.Overruled = []policy.Overruled{want, {Setting: "nothing", Value: "x", Origin: "y", Reason: "z"}}
+	})
+	for _, r := range s.Explain().Rules {
+		if named := slices.Contains(r.Overruled, want); named != (r.Name == "confirm") || len(r.Overruled) > 1 {
+			t.Errorf("%s overrules %v", r.Name, r.Overruled)
+		}
+	}
+}
+
 func stoppedBy(name string) func(*Situation) {
 	return func(s *Situation) { s.stopping = &Stopping{Stop: Stop{By: name}} }
 }

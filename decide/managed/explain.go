@@ -252,7 +252,19 @@ func rulesOf(s Situation) []Rule {
 			all = append(all, Rule{Name: "retry", Value: "called off", Origin: cmp.Or(s.Retry.By, "Gantry"), Effect: EffectForbids, Detail: s.Retry.Reason})
 		}
 	}
-	return all
+	return addOverruled(all, p.Overruled)
+}
+
+// addOverruled adds to each rule the values of its setting that have no effect.
+func addOverruled(rules []Rule, all []policy.Overruled) []Rule {
+	for i := range rules {
+		for _, o := range all {
+			if o.Setting == rules[i].Name {
+				rules[i].Overruled = append(rules[i].Overruled, o)
+			}
+		}
+	}
+	return rules
 }
 
 // approvalRules lists the rules about people's decisions.

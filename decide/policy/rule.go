@@ -7,6 +7,9 @@ type Rule struct {
 	Origin string `json:"origin"` // see Setting
 	Effect Effect `json:"effect"`
 	Detail string `json:"detail,omitempty"` // a sentence
+
+	// Overruled lists the values that labels and weaker rules asked for without effect.
+	Overruled []Overruled `json:"overruled,omitempty"`
 }
 
 // Effect is the effect of a rule on a run.

@@ -1770,6 +1770,9 @@ type Rule struct {
 	// Origin The label, `profile` and its name, `declared by` and the person who declared the freeze, or `default`.
 	Origin string `json:"origin"`
 
+	// Overruled Values that labels and weaker rules asked for, without effect; missing if there are none.
+	Overruled []OverruledValue `json:"overruled,omitempty"`
+
 	// Value The value in effect; the id of a freeze.
 	Value string `json:"value"`
 }
