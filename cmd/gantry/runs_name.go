@@ -41,11 +41,11 @@ const (
 	oneWaiting                // the one that waits for people
 )
 
-// idPrefix is what the ids of runs begin with, which are ULIDs. The ids of stacks are in
+// idPrefix matches the beginning of a run's id, which is a ULID. The ids of stacks are in
 // lower case.
 var idPrefix = regexp.MustCompile(`^0[0-9A-Z]{5,25}$`)
 
-// searched bounds the runs among which an id is sought.
+// searched bounds the runs that are searched for the beginning of an id.
 const searched = 1000
 
 // named returns the run that a person names: by its whole name, by the beginning of its id

@@ -9,7 +9,7 @@ import (
 	"github.com/gantryhq/gantry/gen/api"
 )
 
-// versions is what gantry version prints.
+// versions are the versions that gantry version prints.
 type versions struct {
 	Client string       `json:"client"`
 	Server *api.Version `json:"server,omitempty"`

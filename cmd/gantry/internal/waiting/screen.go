@@ -17,7 +17,7 @@ import (
 	"github.com/gantryhq/gantry/gen/api"
 )
 
-// Gantry is what the screen asks for, and does.
+// Gantry is the Gantry that the screen reads from and sends decisions to.
 type Gantry interface {
 	// Waiting lists the runs, the longest wait first.
 	Waiting(ctx context.Context) ([]api.RunSummary, error)
@@ -46,7 +46,7 @@ func Show(ctx context.Context, g Gantry, in io.Reader, out io.Writer) (done []st
 	return s.done, err
 }
 
-// mode is what the keys mean.
+// mode is the meaning of the keys.
 type mode int
 
 const (
