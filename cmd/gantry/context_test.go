@@ -15,7 +15,9 @@ func TestContexts(t *testing.T) {
 	}
 	os.Unsetenv("GANTRY_URL")
 	os.Unsetenv("GANTRY_TOKEN")
-	r.refused(1, []string{"call Gantry", defaultURL}, "whoami", "--token-file", token)
+	if c, err := (target{new(""), new("")}).chosen(); c.URL != defaultURL || err != nil {
+		t.Errorf("without any context it is %s; %v", c.URL, err)
+	}
 
 	r.wants([]string{"added lab, " + there}, "context", "add", "lab", "--url", there+"/", "--token-file", token, "--account", "acme")
 	r.wants([]string{"added prod"}, "context", "add", "prod", "--url", "https://gantry.example.com", "--account", "initech")
@@ -47,7 +49,9 @@ func TestContexts(t *testing.T) {
 	}
 	r.wants([]string{"removed prod"}, "context", "remove", "prod")
 	os.Unsetenv("GANTRY_URL")
-	r.refused(1, []string{defaultURL}, "whoami") // there is no current one
+	if c, err := (target{new(""), new("")}).chosen(); c.URL != defaultURL || err != nil {
+		t.Errorf("without a current one it is %s; %v", c.URL, err)
+	}
 	if err := os.WriteFile(filepath.Join(os.Getenv("XDG_CONFIG_HOME"), "gantry", "contexts.yaml"), []byte("currant: lab\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
