@@ -41,6 +41,10 @@ dev: ## Run the lab: Temporal, Spacelift simulator, Gantry and Swagger UI in one
 build: ## Build the product binary, stripped
 	hack/compile -ldflags '$(LDFLAGS)' -o $(BIN)/gantry ./cmd/gantry
 
+.PHONY: man
+man: build ## Write the manual pages to bin/man/man1, to read with man -M bin/man gantry
+	$(BIN)/gantry man $(BIN)/man/man1
+
 .PHONY: image
 image: ## Build the container images gantry, gantry-dev and gantry-temporal, pulling nothing
 	@VERSION='$(VERSION)' docker/build

@@ -60,9 +60,7 @@ explains what it did.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServeCommand(), newSetupCommand(), newDoctorCommand(), newHealthCommand(), newTokenCommand(), newLoginCommand(), newLogoutCommand(), newContextCommand(), newWhoamiCommand(),
-		newWaitingCommand(), newTopDecideCommand(0), newTopDecideCommand(1), newRunsCommand(), newStacksCommand(), newFreezesCommand(), newChainsCommand(), newDeliveriesCommand(), newAuditCommand(), newLintCommand(), newSchemaCommand(),
-		newAccountsCommand(), newFindingsCommand(), newWindowsCommand(), newChannelsCommand(), newVersionCommand(), newManCommand())
+	addCommands(root)
 	output.AddColourFlag(root)
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
@@ -77,6 +75,27 @@ explains what it did.`,
 		return err
 	})
 	return root
+}
+
+// addCommands adds the commands, under the headings of the help.
+func addCommands(root *cobra.Command) {
+	for _, group := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Decide about runs", []*cobra.Command{newWaitingCommand(), newTopDecideCommand(0), newTopDecideCommand(1), newRunsCommand()}},
+		{"See and steer", []*cobra.Command{newStacksCommand(), newChainsCommand(), newFreezesCommand(), newWindowsCommand(), newAccountsCommand(), newFindingsCommand(), newDeliveriesCommand(), newAuditCommand()}},
+		{"Run Gantry", []*cobra.Command{newServeCommand(), newSetupCommand(), newDoctorCommand(), newHealthCommand(), newLintCommand(), newSchemaCommand(), newChannelsCommand(), newTokenCommand()}},
+		{"Use this program", []*cobra.Command{newLoginCommand(), newLogoutCommand(), newContextCommand(), newWhoamiCommand(), newVersionCommand(), newManCommand()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: group.title, Title: group.title + ":"})
+		for _, c := range group.commands {
+			c.GroupID = group.title
+			root.AddCommand(c)
+		}
+		root.SetHelpCommandGroupID(group.title)
+		root.SetCompletionCommandGroupID(group.title)
+	}
 }
 
 // refuseUnknown makes an unknown subcommand an error: cobra alone would print help

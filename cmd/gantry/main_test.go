@@ -63,7 +63,11 @@ func TestCommandsThatHoldOthers(t *testing.T) {
 		if out, err := printedBy(t, append(path, "no-such-command")...); err == nil {
 			t.Errorf("%v no-such-command does well:\n%s", path, out)
 		}
-		if out, err := printedBy(t, path...); err != nil || !strings.Contains(out, "Available Commands:") {
+		heading := "Available Commands:"
+		if len(path) == 0 {
+			heading = "Decide about runs:\n"
+		}
+		if out, err := printedBy(t, path...); err != nil || !strings.Contains(out, heading) || strings.Contains(out, "Additional Commands") {
 			t.Errorf("%v alone: %v\n%s", path, err, out)
 		}
 	}
