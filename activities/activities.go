@@ -29,9 +29,9 @@ type Activities struct {
 	// with. Secrets may change while Gantry runs.
 	WebhookSecrets map[spacelift.Account]func() string
 
-	// Definitions holds the configured profiles and windows; nil is a configuration
-	// without any.
-	Definitions *policy.Definitions
+	// Definitions returns the profiles, windows and rules of the configuration in effect,
+	// which may change while Gantry runs; nil is a configuration without any.
+	Definitions func() *policy.Definitions
 
 	// Temporal lists, queries and signals executions.
 	Temporal Temporal
@@ -122,6 +122,15 @@ type Temporal interface {
 	ListWorkflow(context.Context, *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error)
 	QueryWorkflow(ctx context.Context, workflowID, runID, queryType string, args ...any) (converter.EncodedValue, error)
 	SignalWorkflow(ctx context.Context, workflowID, runID, signal string, arg any) error
+}
+
+// definitions returns the configuration in effect. An activity takes it once, so that its
+// answer is of one configuration.
+func (a *Activities) definitions() *policy.Definitions {
+	if a.Definitions == nil {
+		return nil
+	}
+	return a.Definitions()
 }
 
 // account returns the client of an account. The error for an account that is not

@@ -55,7 +55,7 @@ func newTown(t *testing.T, stacks ...string) *town {
 	var suite testsuite.WorkflowTestSuite
 	c.env = suite.NewTestActivityEnvironment()
 	c.env.SetTestTimeout(time.Minute)
-	c.acts = &activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{"acme": client}, Temporal: c.temp, Definitions: rules, Now: c.clock.Now}
+	c.acts = &activities.Activities{Accounts: map[spacelift.Account]activities.Spacelift{"acme": client}, Temporal: c.temp, Definitions: func() *policy.Definitions { return rules }, Now: c.clock.Now}
 	c.env.RegisterActivity(c.acts)
 	return c
 }

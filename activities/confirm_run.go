@@ -166,11 +166,12 @@ func (a *Activities) check(ctx context.Context, api Spacelift, in managed.Confir
 // by, and checks the stack's brakes, windows and freezes. An empty outcome means
 // that they allow the confirmation.
 func (a *Activities) checkRules(ctx context.Context, in managed.ConfirmRunInput, run spacelift.Run, planned *reading) (managed.ConfirmResult, error) {
-	policy, err := a.resolveWith(ctx, in.Run.Account, in.Run.Stack, run.StackLabels, run.Stack)
+	by := a.definitions()
+	policy, err := a.resolveWith(ctx, by, in.Run.Account, in.Run.Stack, run.StackLabels, run.Stack)
 	if err != nil {
 		return managed.ConfirmResult{}, err
 	}
-	rules, err := a.timed(ctx, ReadRulesInput{Run: in.Run, PlanSince: in.PlanSince}, managed.Rules{Labels: spacelift.OurLabels(run.StackLabels), Policy: policy}, planned)
+	rules, err := a.timed(ctx, by, ReadRulesInput{Run: in.Run, PlanSince: in.PlanSince}, managed.Rules{Labels: spacelift.OurLabels(run.StackLabels), Policy: policy}, planned)
 	if err != nil {
 		return managed.ConfirmResult{}, err
 	}

@@ -87,6 +87,14 @@ func (r *rig) reaches(s spacelift.RunState) {
 	r.must(err)
 }
 
+// rules returns the configuration in effect.
+func (r *rig) rules() *policy.Definitions {
+	if r.acts.Definitions == nil {
+		return nil
+	}
+	return r.acts.Definitions()
+}
+
 // judged returns the input of a workflow that received these events.
 func (r *rig) judged() managed.ConfirmRunInput {
 	r.Helper()
@@ -98,7 +106,7 @@ func (r *rig) judged() managed.ConfirmRunInput {
 			Type: run.Type, State: spacelift.RunStateUnconfirmed, StateVersion: 5,
 			CommitHash: run.Commit.Hash, Delta: run.Delta,
 		},
-		Policy: r.acts.Definitions.Resolve(policy.Labelled(auto)), PlanSince: noon.Add(-time.Hour),
+		Policy: r.rules().Resolve(policy.Labelled(auto)), PlanSince: noon.Add(-time.Hour),
 		Note: "Confirmed by Gantry because of gantry:confirm=auto (state version 5).",
 	}
 }

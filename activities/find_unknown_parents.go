@@ -52,7 +52,7 @@ func (a *Activities) FindUnknownParents(ctx context.Context, in ParentsInput) (U
 	for i, s := range stacks {
 		known.Stacks[s.ID] = policy.PresenceUnmanaged
 		if spacelift.Managed(s.Labels) {
-			known.Stacks[s.ID], policies[i] = policy.PresenceManaged, a.Definitions.Resolve(policy.Labelled(s.Labels))
+			known.Stacks[s.ID], policies[i] = policy.PresenceManaged, a.definitions().Resolve(policy.Labelled(s.Labels))
 		}
 	}
 	for _, parent := range policy.Parents(policies...) {

@@ -170,11 +170,12 @@ func (a *Activities) readGraph(ctx context.Context, account spacelift.Account, k
 // that names itself does not follow itself: its labels are a problem of its own,
 // which holds it when its turn comes.
 func (a *Activities) parents(ctx context.Context, account spacelift.Account, stacks []spacelift.LabelledStack) map[spacelift.StackID]chain.Following {
-	tree, _ := a.spaces(ctx, account) // without it, only channels may lack that a rule names
+	by := a.definitions()
+	tree, _ := a.spaces(ctx, by, account) // without it, only channels may lack that a rule names
 	all := map[spacelift.StackID]chain.Following{}
 	for _, s := range stacks {
 		if spacelift.Managed(s.Labels) {
-			policy := a.Definitions.Resolve(policy.Labelled(s.Labels).With(account, s.ID, s.StackTraits, tree))
+			policy := by.Resolve(policy.Labelled(s.Labels).With(account, s.ID, s.StackTraits, tree))
 			all[s.ID] = chain.Following{After: chain.ParentsOf(s.ID, policy.After.Value), Notify: policy.Notify.Value}
 		}
 	}

@@ -45,7 +45,7 @@ type knownSpaces struct {
 
 // remember keeps what a run was read with, so that the stack need not be read again.
 func (a *Activities) remember(run spacelift.Run) {
-	if a.Definitions.NeedsStacks() {
+	if a.definitions().NeedsStacks() {
 		a.known.put(stackKey{run.Ref.Account, run.Ref.Stack}, knownStack{run.StackLabels, run.Stack, a.now()})
 	}
 }
@@ -62,9 +62,9 @@ func (k *knownStacks) put(key stackKey, s knownStack) {
 // resolve returns the policy of a stack with the given labels of Gantry's. If rules
 // select by more than that, it reads the stack, unless the replica knows it. Not
 // knowing is an error, since a rule may forbid the act.
-func (a *Activities) resolve(ctx context.Context, account spacelift.Account, stack spacelift.StackID, labels []string) (policy.Policy, error) {
-	if !a.Definitions.NeedsStacks() {
-		return a.Definitions.Resolve(policy.Stack{Account: account, ID: stack, Labels: labels}).Of(stack), nil
+func (a *Activities) resolve(ctx context.Context, by *policy.Definitions, account spacelift.Account, stack spacelift.StackID, labels []string) (policy.Policy, error) {
+	if !by.NeedsStacks() {
+		return by.Resolve(policy.Stack{Account: account, ID: stack, Labels: labels}).Of(stack), nil
 	}
 	key := stackKey{account, stack}
 	a.known.mu.Lock()
@@ -78,7 +78,7 @@ func (a *Activities) resolve(ctx context.Context, account spacelift.Account, sta
 		s = knownStack{read.Labels, read.Traits(), a.now()}
 		a.known.put(key, s)
 	}
-	return a.resolveWith(ctx, account, stack, slices.Concat(labels, others(s.labels)), s.traits)
+	return a.resolveWith(ctx, by, account, stack, slices.Concat(labels, others(s.labels)), s.traits)
 }
 
 // others returns the labels that are not Gantry's.
@@ -102,17 +102,17 @@ func (a *Activities) readStack(ctx context.Context, account spacelift.Account, s
 
 // resolveWith returns the policy of a stack of which everything is known but the spaces
 // above its own.
-func (a *Activities) resolveWith(ctx context.Context, account spacelift.Account, stack spacelift.StackID, labels []string, traits spacelift.StackTraits) (policy.Policy, error) {
-	tree, err := a.spaces(ctx, account)
+func (a *Activities) resolveWith(ctx context.Context, by *policy.Definitions, account spacelift.Account, stack spacelift.StackID, labels []string, traits spacelift.StackTraits) (policy.Policy, error) {
+	tree, err := a.spaces(ctx, by, account)
 	if err != nil {
 		return policy.Policy{}, err
 	}
-	return a.Definitions.Resolve(policy.Labelled(labels).With(account, stack, traits, tree)).Of(stack), nil
+	return by.Resolve(policy.Labelled(labels).With(account, stack, traits, tree)).Of(stack), nil
 }
 
 // spaces returns the spaces of an account, if rules select by space.
-func (a *Activities) spaces(ctx context.Context, account spacelift.Account) ([]spacelift.Space, error) {
-	if !a.Definitions.NeedsSpaces() {
+func (a *Activities) spaces(ctx context.Context, by *policy.Definitions, account spacelift.Account) ([]spacelift.Space, error) {
+	if !by.NeedsSpaces() {
 		return nil, nil
 	}
 	a.known.mu.Lock()

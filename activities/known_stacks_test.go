@@ -33,7 +33,7 @@ func newRuledRig(t *testing.T, labels ...string) *rig {
 		Rules:    []policy.StackRule{{Name: "production", Match: policy.Match{Spaces: []string{"production"}, Labels: []string{"env:prod"}}, Profile: "floor", Locked: true}},
 	})
 	r.must(err)
-	r.acts.Definitions = rules
+	r.acts.Definitions = func() *policy.Definitions { return rules }
 	r.clock(noon)
 	return r
 }

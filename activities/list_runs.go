@@ -126,7 +126,7 @@ func (a *Activities) Survey(ctx context.Context, in SurveyInput) (Survey, error)
 	}
 	found.Open = len(c.open)
 	if freezes, err := a.freezes(ctx, in.Account); err == nil { // else the next survey finds it
-		found.Behind = c.behind(a.Definitions, freezes)
+		found.Behind = c.behind(a.definitions(), freezes)
 	}
 	if found.Behind > 0 && a.notifying(ctx, in.Account) {
 		found.Behind = 0 // the signals are under way

@@ -212,7 +212,7 @@ func (u *upstream) conclude(ctx context.Context, found upstreamFindings) (manage
 }
 
 func (u *upstream) parents(stack spacelift.StackID, labels []string) []spacelift.StackID {
-	return chain.ParentsOf(stack, u.a.Definitions.Resolve(policy.Labelled(labels)).After.Value)
+	return chain.ParentsOf(stack, u.a.definitions().Resolve(policy.Labelled(labels)).After.Value)
 }
 
 // runs reads a stack's newest tracked runs, and its labels. A stack that does not

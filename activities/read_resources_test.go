@@ -48,7 +48,7 @@ func (r *rig) guarded() {
 		ApprovalsWhen: []policy.Requirement{{When: `resources.exists(r, r.destroys && r.type == "aws_db_instance")`, Needed: 2, Group: "dba"}},
 	}}})
 	r.must(err)
-	r.acts.Definitions = rules
+	r.acts.Definitions = func() *policy.Definitions { return rules }
 	r.must(r.sim.SetLabels(stack, guardedLabels...))
 	r.clock(noon)
 }

@@ -37,7 +37,8 @@ type ReadRulesInput struct {
 // PlanSince it asks Temporal for the account's freezes. Resources that can't be read
 // are an error only if the policy has expressions and trying again may help.
 func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (managed.Rules, error) {
-	policy, err := a.resolve(ctx, in.Run.Account, in.Run.Stack, in.Labels)
+	by := a.definitions()
+	policy, err := a.resolve(ctx, by, in.Run.Account, in.Run.Stack, in.Labels)
 	if err != nil {
 		return managed.Rules{}, err
 	}
@@ -60,13 +61,13 @@ func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (managed.
 		}
 		rules.Resources = plan.bounded()
 	}
-	return a.timed(ctx, in, rules, plan)
+	return a.timed(ctx, by, in, rules, plan)
 }
 
 // timed adds the rules that depend on the time: the gate as it is now, or at GateAt,
 // the deadlines of a plan, and the results of the policy's expressions for one that was
 // read.
-func (a *Activities) timed(ctx context.Context, in ReadRulesInput, rules managed.Rules, plan *reading) (managed.Rules, error) {
+func (a *Activities) timed(ctx context.Context, by *policy.Definitions, in ReadRulesInput, rules managed.Rules, plan *reading) (managed.Rules, error) {
 	freezes, err := a.freezes(ctx, in.Run.Account)
 	if err != nil {
 		return managed.Rules{}, err
@@ -75,11 +76,11 @@ func (a *Activities) timed(ctx context.Context, in ReadRulesInput, rules managed
 	if !in.GateAt.IsZero() {
 		at = in.GateAt
 	}
-	rules.Verdicts = plan.judged(a.Definitions, rules.Policy, at)
-	rules.Gate = a.Definitions.Gate(rules.Policy, string(in.Run.Stack), freezes, at).HeldBy(rules.Verdicts)
+	rules.Verdicts = plan.judged(by, rules.Policy, at)
+	rules.Gate = by.Gate(rules.Policy, string(in.Run.Stack), freezes, at).HeldBy(rules.Verdicts)
 	if !in.PlanSince.IsZero() {
-		rules.Schedule = a.Definitions.Schedule(rules.Policy, in.PlanSince)
-		rules.Approvers = a.Definitions.Approvers(rules.Policy.Approvers.Value)
+		rules.Schedule = by.Schedule(rules.Policy, in.PlanSince)
+		rules.Approvers = by.Approvers(rules.Policy.Approvers.Value)
 	}
 	return rules, nil
 }

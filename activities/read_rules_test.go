@@ -29,7 +29,7 @@ func (r *rig) configured() {
 		},
 	})
 	r.must(err)
-	r.acts.Definitions = rules
+	r.acts.Definitions = func() *policy.Definitions { return rules }
 	r.clock(noon)
 }
 

@@ -172,7 +172,7 @@ func (a *Activities) audience(ctx context.Context, in SignalInput) (ids []string
 		}
 		complete = complete && all
 		for _, e := range found {
-			if in.Behind == nil || outdated(e, a.Definitions, freezes, in.Behind.At) {
+			if in.Behind == nil || outdated(e, a.definitions(), freezes, in.Behind.At) {
 				ids = append(ids, e.ID)
 			}
 		}

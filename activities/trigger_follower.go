@@ -87,7 +87,7 @@ func (a *Activities) follow(ctx context.Context, api Spacelift, in TriggerFollow
 	if err != nil {
 		return TriggerFollowerResult{}, err
 	}
-	rules, err := a.resolve(ctx, in.Account, in.Stack, labels)
+	rules, err := a.resolve(ctx, a.definitions(), in.Account, in.Stack, labels)
 	if err != nil {
 		return TriggerFollowerResult{}, err
 	}
@@ -161,7 +161,7 @@ func newestOf(lines []spacelift.RunLine) spacelift.RunID {
 func (a *Activities) triggerAfter(ctx context.Context, api Spacelift, account spacelift.Account, id spacelift.StackID, commit string, known spacelift.RunID) (triggering, error) {
 	return trigger(ctx, api, id, spacelift.Trigger{CommitSHA: commit}, func(s spacelift.Stack) (string, *managed.Block, error) {
 		a.dropOwnLock(ctx, account, &s.Brakes)
-		why, block := chain.WhyNotTriggered(s, a.Definitions.Resolve(policy.Labelled(s.Labels)).Of(s.ID))
+		why, block := chain.WhyNotTriggered(s, a.definitions().Resolve(policy.Labelled(s.Labels)).Of(s.ID))
 		if why != "" {
 			return why, block, nil
 		}

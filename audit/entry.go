@@ -66,6 +66,7 @@ const Gantry = "Gantry"
 // Actions that are neither operations of the contract nor mutations.
 const (
 	ActionStart   = "start"        // a process began; After is its configuration's fingerprint
+	ActionReload  = "reload"       // a setting has another value in effect
 	ActionToken   = "authenticate" // a request without a valid token was refused
 	ActionRecover = "recover"      // the log was damaged when it was opened
 	ActionBypass  = "bypass"       // somebody confirmed a plan in Spacelift against the policy in effect, or it was applied unasked

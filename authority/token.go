@@ -207,6 +207,17 @@ func (r *Rules) Tokens() []UsedToken {
 	return all
 }
 
+// KeepUse takes over when tokens were used last from the rules before.
+func (r *Rules) KeepUse(before *Rules) {
+	for _, k := range r.keys {
+		for _, old := range before.keys {
+			if old.hash == k.hash {
+				k.used.Store(old.used.Load())
+			}
+		}
+	}
+}
+
 // Approvers returns the people whose tokens may approve somewhere, by name. A person
 // with several tokens is one approver.
 func (r *Rules) Approvers(now time.Time) []decide.Person {

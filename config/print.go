@@ -24,7 +24,7 @@ func (l Loaded) Print(w io.Writer) error {
 	for f := range lists.Type().Fields() {
 		if f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct {
 			name := f.Tag.Get("setting")
-			for _, line := range nonZero(name, lists.FieldByIndex(f.Index), false) {
+			for _, line := range nonZero(name, lists.FieldByIndex(f.Index), false, false) {
 				fmt.Fprintf(t, "%s\t%s\t%s\n", line[0], line[1], cmp.Or(l.Origins[line[0]], l.Origins[name]))
 			}
 		}
@@ -32,20 +32,9 @@ func (l Loaded) Print(w io.Writer) error {
 	return t.Flush()
 }
 
-// Values returns every value that is set, by its name. In place of a secret it says only
-// that there is one.
-func (c Config) Values() map[string]string {
-	all := map[string]string{}
-	for f, value := range reflect.ValueOf(c).Fields() {
-		for _, line := range nonZero(f.Tag.Get("setting"), value, f.Tag.Get("secret") != "") {
-			all[line[0]] = line[1]
-		}
-	}
-	return all
-}
-
-// nonZero returns every set value within a value, as pairs of name and text.
-func nonZero(name string, v reflect.Value, secret bool) (lines [][2]string) {
+// nonZero returns every set value within a value, as pairs of name and text. In place of
+// a secret it says only that there is one, unless it is to reveal them.
+func nonZero(name string, v reflect.Value, secret, reveal bool) (lines [][2]string) {
 	switch {
 	case v.IsZero():
 		return nil
@@ -55,17 +44,17 @@ func nonZero(name string, v reflect.Value, secret bool) (lines [][2]string) {
 	switch {
 	case v.Kind() == reflect.Struct:
 		for f, value := range v.Fields() {
-			lines = append(lines, nonZero(name+"."+f.Tag.Get("setting"), value, f.Tag.Get("secret") != "")...)
+			lines = append(lines, nonZero(name+"."+f.Tag.Get("setting"), value, f.Tag.Get("secret") != "", reveal)...)
 		}
 		return lines
 	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
 		for i := range v.Len() {
-			lines = append(lines, nonZero(fmt.Sprintf("%s[%d]", name, i), v.Index(i), secret)...)
+			lines = append(lines, nonZero(fmt.Sprintf("%s[%d]", name, i), v.Index(i), secret, reveal)...)
 		}
 		return lines
-	case v.Kind() == reflect.Slice && secret:
+	case v.Kind() == reflect.Slice && secret && !reveal:
 		return [][2]string{{name, strings.TrimSuffix(strings.Repeat("(set), ", v.Len()), ", ")}}
-	case secret:
+	case secret && !reveal:
 		return [][2]string{{name, "(set)"}}
 	case v.Kind() == reflect.Slice:
 		return [][2]string{{name, words(v)}}

@@ -152,7 +152,7 @@ func (h *handlers) latestReport(ctx context.Context, account spacelift.Account) 
 }
 
 // noticedKinds are the findings that need no report of Reconcile.
-var noticedKinds = []reconcile.FindingKind{reconcile.FindingSecretMismatch, reconcile.FindingUntrustedProxy, reconcile.FindingUnreadableEvents}
+var noticedKinds = []reconcile.FindingKind{reconcile.FindingSecretMismatch, reconcile.FindingUntrustedProxy, reconcile.FindingUnreadableEvents, reconcile.FindingConfiguration}
 
 // noticed returns what this replica noticed itself, without Temporal.
 func (h *handlers) noticed(account spacelift.Account, now time.Time) (all []reconcile.Finding) {
@@ -164,6 +164,11 @@ func (h *handlers) noticed(account spacelift.Account, now time.Time) (all []reco
 	}
 	if f, ok := h.door.unreadable.finding(account, now); ok {
 		all = append(all, f)
+	}
+	if h.configurationProblem != nil {
+		if since, problem, fix := h.configurationProblem(); problem != "" {
+			all = append(all, reconcile.Finding{Kind: reconcile.FindingConfiguration, Since: since, Summary: problem, Fix: fix})
+		}
 	}
 	return all
 }

@@ -45,6 +45,12 @@ func newKeyring(cfg Config, m *metrics, log *slog.Logger) (*keyring, error) {
 	return k, err
 }
 
+// reload replaces the rules. The tokens in both keep their last use.
+func (k *keyring) reload(rules *authority.Rules) {
+	rules.KeepUse(k.rules.Load())
+	k.rules.Store(rules)
+}
+
 // caller is the principal of a request, and a way to look them up again.
 type caller struct {
 	authority.Principal

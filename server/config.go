@@ -12,6 +12,7 @@ import (
 	"github.com/gantryhq/gantry/audit"
 	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -86,9 +87,9 @@ type Config struct {
 	// Bindings give people, groups and tokens roles.
 	Bindings []authority.Binding
 
-	// Policies resolves labels to a policy. Nil means no profiles and no windows:
-	// labels alone.
-	Policies Policies
+	// Policies returns the rules, profiles and windows in effect, which may change between
+	// requests. Nil means that there are none: labels alone count.
+	Policies func() *policy.Definitions
 
 	// TemporalUI is the address of the namespace in Temporal's UI; empty for no links.
 	TemporalUI string
@@ -107,6 +108,10 @@ type Config struct {
 	// TemporalProblem reports since when Temporal doesn't answer, and why; empty while it
 	// does. It must not wait. Nil means that only failed events show it.
 	TemporalProblem func() (since time.Time, problem string)
+
+	// ConfigurationProblem reports since when the configuration file isn't in effect, why,
+	// and what to do; empty if it is. Nil never reports one.
+	ConfigurationProblem func() (since time.Time, problem, fix string)
 
 	// Reconcile is the interval between comparisons of runs with Spacelift; 0 for none.
 	Reconcile time.Duration

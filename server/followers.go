@@ -48,7 +48,7 @@ func (h *handlers) PreviewFollowers(ctx context.Context, req genserver.PreviewFo
 	now := time.Now()
 	for i := range answer.Followers {
 		f := &answer.Followers[i]
-		f.Gate = new(toAPIGate(h.policies.Gate(stacks[spacelift.StackID(f.Stack)].Policy, f.Stack, freezes, now)))
+		f.Gate = new(toAPIGate(h.policies().Gate(stacks[spacelift.StackID(f.Stack)].Policy, f.Stack, freezes, now)))
 	}
 	previewInScope((*api.FollowersPreview)(&answer), func(stack string) bool { return !may(account.Name, spacelift.StackID(stack)) })
 	return answer, nil

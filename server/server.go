@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gantryhq/gantry/audit"
+	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide/policy"
 	genserver "github.com/gantryhq/gantry/gen/server"
 )
@@ -27,7 +28,13 @@ type Server struct {
 
 	// Operations serves probes with every detail, and metrics. It asks for no token.
 	Operations http.Handler
+
+	keys *keyring
 }
+
+// Reload replaces the rules that say who the callers are and what they may do. Requests
+// under way keep what they began with.
+func (s *Server) Reload(rules *authority.Rules) { s.keys.reload(rules) }
 
 // New returns the HTTP surface.
 func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry, log *slog.Logger) (*Server, error) {
@@ -60,11 +67,11 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	}
 
 	if cfg.Policies == nil {
-		cfg.Policies = (*policy.Definitions)(nil)
+		cfg.Policies = func() *policy.Definitions { return nil }
 	}
 	h := &handlers{
 		door: door, inbox: box, temporal: temporal, registry: registry, policies: cfg.Policies, taskQueue: cfg.TaskQueue, reconcile: cfg.Reconcile,
-		replays: newReplayCache(), runStreams: newOpenStreams(maxRunStreams, maxCallerRuns), eventStreams: newOpenStreams(maxEventStreams, maxCallerEvents), stopping: cfg.Stopping, leaving: cfg.Leaving, temporalProblem: cfg.TemporalProblem,
+		replays: newReplayCache(), runStreams: newOpenStreams(maxRunStreams, maxCallerRuns), eventStreams: newOpenStreams(maxEventStreams, maxCallerEvents), stopping: cfg.Stopping, leaving: cfg.Leaving, temporalProblem: cfg.TemporalProblem, configurationProblem: cfg.ConfigurationProblem,
 		replica: cfg.Replica, peers: others,
 		started: time.Now(), version: cfg.Version, log: log, audit: cfg.Audit, keys: keys, contract: contract,
 	}
@@ -88,7 +95,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	public := keys.withPages(pages, chi.Chain(placed, headAsGet(routes), keys.recognize).Handler(routes))
 	operations := chi.Chain(placed, headAsGet(routes), forOperators).Handler(routes)
 	all := chi.Chain(nameRequest, recoverPanics(log), securityHeaders)
-	return &Server{Handler: all.Handler(split(webhook, api, public)), Operations: all.Handler(operations)}, nil
+	return &Server{Handler: all.Handler(split(webhook, api, public)), Operations: all.Handler(operations), keys: keys}, nil
 }
 
 // handlers implements the generated interface.
@@ -97,7 +104,7 @@ type handlers struct {
 	inbox        Inbox
 	temporal     Temporal
 	registry     *prometheus.Registry
-	policies     Policies
+	policies     func() *policy.Definitions
 	keys         *keyring
 	taskQueue    string
 	reconcile    time.Duration // between comparisons with Spacelift
@@ -112,7 +119,8 @@ type handlers struct {
 	replica      string // its name
 	peers        *peers // the other replicas
 
-	temporalProblem func() (time.Time, string) // nil: unknown
+	temporalProblem      func() (time.Time, string)                    // nil: unknown
+	configurationProblem func() (since time.Time, problem, fix string) // nil: none
 
 	version  string
 	log      *slog.Logger

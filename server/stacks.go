@@ -22,19 +22,6 @@ type Stacks interface {
 	deploy.PolicyReader
 }
 
-// Policies resolves the rules and labels of a stack to a policy, and knows profiles and
-// windows: a *policy.Definitions.
-type Policies interface {
-	NeedsSpaces() bool
-	Resolve(s policy.Stack) policy.Policy
-	Gate(p policy.Policy, stack string, freezes []policy.Freeze, at time.Time) policy.Gate
-	Calendar(p policy.Policy, stack string, freezes []policy.Freeze, from, until time.Time) []policy.Period
-	Profile(name string) policy.Policy
-	Profiles() []string
-	Windows() []string
-	Zone(window string) string
-}
-
 // stacksTimeout bounds how long a caller waits for Spacelift.
 const stacksTimeout = 15 * time.Second
 
@@ -56,7 +43,7 @@ func (h *handlers) GetStackPolicy(ctx context.Context, req genserver.GetStackPol
 	if err != nil {
 		return nil, err
 	}
-	resolved := h.policies.Resolve(policy.StackOf(stack, tree)).Of(stack.ID)
+	resolved := h.policies().Resolve(policy.StackOf(stack, tree)).Of(stack.ID)
 	known := policy.Known{Approvers: h.keys.approvers()}
 	if l, err := h.directory(ctx, account); err == nil {
 		known.Stacks = l.knows(policy.Parents(resolved))
@@ -67,7 +54,7 @@ func (h *handlers) GetStackPolicy(ctx context.Context, req genserver.GetStackPol
 
 // spaces returns the spaces of an account, if rules select stacks by space.
 func (h *handlers) spaces(ctx context.Context, account *Account) ([]spacelift.Space, error) {
-	if !h.policies.NeedsSpaces() {
+	if !h.policies().NeedsSpaces() {
 		return nil, nil
 	}
 	tree, err := account.Stacks.Spaces(ctx)
@@ -119,7 +106,7 @@ func (h *handlers) entry(s spacelift.Stack, p policy.Policy, known policy.Known,
 func (h *handlers) entries(l *listed) []stackEntry {
 	l.once.Do(func() {
 		approvers := h.keys.approvers()
-		policies := toAPIList(l.managed, func(s spacelift.Stack) policy.Policy { return h.policies.Resolve(policy.StackOf(s, l.spaces)).Of(s.ID) })
+		policies := toAPIList(l.managed, func(s spacelift.Stack) policy.Policy { return h.policies().Resolve(policy.StackOf(s, l.spaces)).Of(s.ID) })
 		known := policy.Known{Stacks: l.knows(policy.Parents(policies...)), Approvers: approvers}
 		for i, s := range l.managed {
 			l.entries = append(l.entries, h.entry(s, policies[i], known, l.texts))
@@ -133,7 +120,7 @@ func (h *handlers) toAPIStack(e stackEntry, freezes []policy.Freeze, now time.Ti
 		Account: string(e.Account), Stack: string(e.ID), Name: e.Name, Space: nonEmpty(e.Space), State: nonEmpty(e.State), Branch: nonEmpty(e.Branch),
 		Managed: spacelift.Managed(e.Labels),
 		Labels:  append([]string{}, spacelift.OurLabels(e.Labels)...), Policy: toAPIPolicyValues(e.policy), Problems: toAPIList(e.policy.Problems, toAPIPolicyProblem),
-		Gate: toAPIGate(h.policies.Gate(e.policy, string(e.ID), freezes, now)),
+		Gate: toAPIGate(h.policies().Gate(e.policy, string(e.ID), freezes, now)),
 	}
 	if e.enforcement != nil {
 		stack.Enforcement = new(toAPIEnforcement(*e.enforcement))

@@ -81,7 +81,7 @@ func withStacks(t *testing.T, a *account) *rig {
 		t.Fatal(err)
 	}
 	return newRig(t, func(c *server.Config) {
-		c.Accounts[0].Stacks, c.Policies = a, rules
+		c.Accounts[0].Stacks, c.Policies = a, func() *policy.Definitions { return rules }
 	})
 }
 

@@ -65,7 +65,7 @@ func (h *handlers) ListWindows(ctx context.Context, req genserver.ListWindowsReq
 		}
 	}
 	for _, w := range slices.Sorted(maps.Keys(named)) {
-		calendar.Windows = append(calendar.Windows, api.Window{Name: w, TimeZone: h.policies.Zone(w)})
+		calendar.Windows = append(calendar.Windows, api.Window{Name: w, TimeZone: h.policies().Zone(w)})
 	}
 	return calendar, nil
 }
@@ -93,23 +93,23 @@ func (h *handlers) calendarSubjects(ctx context.Context, account *Account, p api
 		s, err := h.stackSubject(ctx, account, spacelift.StackID(*p.Stack))
 		return []calendarSubject{s}, err
 	case p.Profile != nil:
-		if err := among("profile", *p.Profile, h.policies.Profiles()); err != nil {
+		if err := among("profile", *p.Profile, h.policies().Profiles()); err != nil {
 			return nil, err
 		}
 		return []calendarSubject{h.profileSubject(*p.Profile)}, nil
 	case p.Window != nil:
-		if err := among("window", *p.Window, h.policies.Windows()); err != nil {
+		if err := among("window", *p.Window, h.policies().Windows()); err != nil {
 			return nil, err
 		}
 		return []calendarSubject{windowSubject(*p.Window)}, nil
 	}
 	all := []calendarSubject{{kind: rowAccount, name: string(account.Name)}}
-	for _, name := range h.policies.Profiles() {
+	for _, name := range h.policies().Profiles() {
 		if s := h.profileSubject(name); len(s.policy.Windows.Value) > 0 {
 			all = append(all, s)
 		}
 	}
-	for _, name := range h.policies.Windows() {
+	for _, name := range h.policies().Windows() {
 		all = append(all, windowSubject(name))
 	}
 	return all, nil
@@ -129,12 +129,12 @@ func (h *handlers) stackSubject(ctx context.Context, account *Account, id spacel
 	if err != nil {
 		return s, err
 	}
-	s.policy = h.policies.Resolve(policy.StackOf(stack, tree)).Of(id)
+	s.policy = h.policies().Resolve(policy.StackOf(stack, tree)).Of(id)
 	return s, nil
 }
 
 func (h *handlers) profileSubject(name string) calendarSubject {
-	return calendarSubject{kind: rowProfile, name: name, policy: h.policies.Profile(name)}
+	return calendarSubject{kind: rowProfile, name: name, policy: h.policies().Profile(name)}
 }
 
 func windowSubject(name string) calendarSubject {
@@ -156,10 +156,10 @@ func among(what, name string, all []string) error {
 }
 
 func (h *handlers) calendarRow(s calendarSubject, freezes []policy.Freeze, now, from, until time.Time) api.CalendarRow {
-	gate := h.policies.Gate(s.policy, string(s.stack), freezes, now)
+	gate := h.policies().Gate(s.policy, string(s.stack), freezes, now)
 	row := api.CalendarRow{
 		Kind: s.kind, Name: s.name, Windows: append([]string{}, s.policy.Windows.Value...), Gate: toAPIGate(gate),
-		Periods: toAPIList(h.policies.Calendar(s.policy, string(s.stack), freezes, from, until), toAPICalendarPeriod),
+		Periods: toAPIList(h.policies().Calendar(s.policy, string(s.stack), freezes, from, until), toAPICalendarPeriod),
 	}
 	switch {
 	case len(s.policy.Problems) > 0:

@@ -31,7 +31,7 @@ func windowsRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	return newRig(t, func(c *server.Config) {
-		c.Policies = rules
+		c.Policies = func() *policy.Definitions { return rules }
 		c.Accounts[0].Stacks = &account{stacks: []spacelift.Stack{
 			{Account: "acme", ID: "network-prod", Labels: []string{"gantry:managed", "gantry:profile=production"}},
 			{Account: "acme", ID: "app-prod", Labels: []string{"gantry:managed"}},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/audit"
+	"github.com/gantryhq/gantry/config"
 )
 
 // openAudit opens the audit log and records the start of the process, with what changed in
@@ -30,11 +31,10 @@ func (p *process) openAudit(ctx context.Context) error {
 		return err
 	}
 	start := audit.Entry{By: audit.Gantry, Action: audit.ActionStart, Result: audit.Done, Detail: "version " + p.Version}
-	note := filepath.Join(folder, "configuration.json")
-	values := p.Config.Values()
-	start.Before, start.After = changesSince(note, values)
+	p.configurationNote = filepath.Join(folder, "configuration.json")
+	start.Before, start.After = changesSince(p.configurationNote, p.Config.Values())
 	if err = log.Record(ctx, start); err == nil {
-		err = writeConfiguration(note, values)
+		err = p.noteConfiguration(p.Config)
 	}
 	if err != nil {
 		return errors.Join(err, log.Close())
@@ -65,10 +65,11 @@ func differing(values, other map[string]string) string {
 	return strings.Join(lines, "; ")
 }
 
-func writeConfiguration(note string, values map[string]string) error {
-	content, err := json.Marshal(values)
+// noteConfiguration keeps the values of a configuration for the next start.
+func (p *process) noteConfiguration(c config.Config) error {
+	content, err := json.Marshal(c.Values())
 	if err == nil {
-		err = os.WriteFile(note, content, 0o600)
+		err = os.WriteFile(p.configurationNote, content, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("note the configuration for the audit log: %w", err)
@@ -89,5 +90,5 @@ func (p *process) onBypassed() func(context.Context, activities.ReportBypassInpu
 }
 
 func (p *process) sendAudit(ctx context.Context, id string, lines []byte) error {
-	return p.channels.SendLines(ctx, p.Config.Audit.Channel, id, lines)
+	return p.reloader.effect.Load().channels.SendLines(ctx, p.Config.Audit.Channel, id, lines)
 }

@@ -28,9 +28,7 @@ import (
 	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/audit"
 	"github.com/gantryhq/gantry/config"
-	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/inbox"
-	"github.com/gantryhq/gantry/notify/channels"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -59,6 +57,9 @@ type Options struct {
 	Version  string
 	Log      *slog.Logger
 
+	// Source is the origin of the configuration. Without one, it never changes.
+	Source Source
+
 	// LockWait is the time that the inbox waits for the process that a rolling update
 	// replaces; 0 means 30 s.
 	LockWait time.Duration
@@ -76,14 +77,17 @@ type process struct {
 	Options
 	accounts    accounts
 	proxies     []netip.Prefix // whose clients are the sources of requests
-	definitions *policy.Definitions
-	channels    *channels.Sender
+	reloader    reloader
+	surface     *server.Server      // nil for a worker
 	certificate *config.Certificate // of the public listener; nil for plain HTTP
 	registry    *prometheus.Registry
 	temporal    client.Client
 	polling     atomic.Bool // the worker takes tasks
 	audit       *audit.Log
-	outage      outage // of Temporal
+
+	configurationNote string // file that keeps the values for the next start
+
+	outage outage // of Temporal
 }
 
 // Run runs the configured role until ctx ends, then stops in order: not ready, no
@@ -111,11 +115,10 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer func() { err = errors.Join(err, closeStores()) }()
 	handler, operations := p.probes(ctx)
 	if box != nil {
-		var surface *server.Server
-		if surface, err = p.server(ctx, draining, box); err != nil {
+		if p.surface, err = p.server(ctx, draining, box); err != nil {
 			return err
 		}
-		handler, operations = surface, surface.Operations
+		handler, operations = p.surface, p.surface.Operations
 	}
 	listener, err := p.listen(ctx)
 	if err != nil {
@@ -174,6 +177,9 @@ func (p *process) parts(box *inbox.Inbox) (all []func(context.Context) error) {
 	if p.Config.Role != config.RoleAPI {
 		all = append(all, p.worker())
 	}
+	if p.Source.Load != nil {
+		all = append(all, p.watchFile)
+	}
 	if p.Config.Audit.Channel != "" {
 		all = append(all, func(ctx context.Context) error { return p.audit.Ship(ctx, p.sendAudit) })
 	}
@@ -195,10 +201,7 @@ func prepare(o Options) (*process, error) {
 	if p.proxies, err = o.Config.Proxies(); err != nil {
 		return nil, fmt.Errorf("configuration:\n%w", err)
 	}
-	if p.definitions, err = o.Config.Definitions(); err != nil {
-		return nil, fmt.Errorf("configuration:\n%w", err)
-	}
-	if p.channels, err = OpenChannels(o.Config.Channels, o.Version, o.Log); err != nil {
+	if err = p.reloader.start(o.Config, o, p.registry); err != nil {
 		return nil, err
 	}
 	if p.certificate, err = o.Config.TLS.Open(o.Log); err != nil {
@@ -223,7 +226,7 @@ func (p *process) server(ctx, draining context.Context, box *inbox.Inbox) (*serv
 		return nil, fmt.Errorf("signIn: %w", err)
 	}
 	return server.New(server.Config{
-		Accounts: p.accounts.server, Tokens: p.Config.Tokens, People: p.Config.Persons(), Bindings: p.Config.Bindings, Issuers: p.Config.Issuers, SignIn: p.Config.SignIn, PublicURL: p.Config.PublicURL, TemporalUI: p.temporalUI(), ClientSecret: secrets.Client, SessionKey: secrets.Session, Policies: p.definitions, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
+		Accounts: p.accounts.server, Tokens: p.Config.Tokens, People: p.Config.Persons(), Bindings: p.Config.Bindings, Issuers: p.Config.Issuers, SignIn: p.Config.SignIn, PublicURL: p.Config.PublicURL, TemporalUI: p.temporalUI(), ClientSecret: secrets.Client, SessionKey: secrets.Session, Policies: p.reloader.definitions, ConfigurationProblem: p.reloader.trouble, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
 		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: draining.Done(), Leaving: ctx.Done(), TemporalProblem: p.outage.problem, TrustedProxies: p.proxies, Audit: p.audit,
 		Replica: p.Config.Replica, Peers: p.Config.Peers,
 	}, box, p.temporal, p.registry, p.Log)
@@ -240,7 +243,7 @@ func (p *process) worker() func(context.Context) error {
 		clients[name] = audited{c, name, p.audit}
 	}
 	acts := &activities.Activities{
-		Accounts: clients, WebhookSecrets: p.accounts.secrets, Definitions: p.definitions, Notifier: p.channels, Temporal: p.temporal,
+		Accounts: clients, WebhookSecrets: p.accounts.secrets, Definitions: p.reloader.definitions, Notifier: &p.reloader, Temporal: p.temporal,
 		Alarms: p.Config.Guardian.Notify, OnConfirmedUnseen: confirmedUnseen(p.registry).Inc, OnBypassed: p.onBypassed(),
 	}
 	return func(ctx context.Context) error { return work(ctx, p.temporal, acts, &p.polling, p.Options) }

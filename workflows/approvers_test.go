@@ -31,7 +31,7 @@ func TestTooFewPeopleMayApprove(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, append([]string{"gantry:approvers=platform"}, append(tc.labels, asked...)...))
-			r.acts.Definitions = compiled(policy.Config{Channels: []string{"deploys"}, Approvers: tc.approvers})
+			r.acts.Definitions = inEffect(policy.Config{Channels: []string{"deploys"}, Approvers: tc.approvers})
 			r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 			r.at(time.Minute, func() {
 				s, e := r.status(), r.explains()
@@ -59,10 +59,10 @@ func TestTooFewPeopleMayApprove(t *testing.T) {
 func TestMorePeopleMayApproveLater(t *testing.T) {
 	r := newRig(t, asked)
 	jane := decide.Person{Name: "jane", Aliases: []string{"Jane Doe"}}
-	r.acts.Definitions = compiled(policy.Config{Channels: []string{"deploys"}, Approvers: []decide.Person{jane}})
+	r.acts.Definitions = inEffect(policy.Config{Channels: []string{"deploys"}, Approvers: []decide.Person{jane}})
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Hour, func() {
-		r.acts.Definitions = compiled(policy.Config{Channels: []string{"deploys"}, Approvers: []decide.Person{jane, {Name: "ann"}}})
+		r.acts.Definitions = inEffect(policy.Config{Channels: []string{"deploys"}, Approvers: []decide.Person{jane, {Name: "ann"}}})
 		r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RulesChanged: true})
 	})
 	r.at(2*time.Hour, func() {

@@ -225,7 +225,7 @@ func (b *brokenSearch) LabelsOfStacks(context.Context) ([]spacelift.LabelledStac
 // registers makes the story's activities call another API and notify people.
 func (r *chainRig) registers(api activities.Spacelift, people activities.Notifier) {
 	r.env.RegisterActivity(&activities.Activities{
-		Accounts: map[spacelift.Account]activities.Spacelift{"acme": api}, Definitions: configured, Temporal: r, Now: r.clock.Now, Notifier: people,
+		Accounts: map[spacelift.Account]activities.Spacelift{"acme": api}, Definitions: theConfiguration, Temporal: r, Now: r.clock.Now, Notifier: people,
 	})
 }
 

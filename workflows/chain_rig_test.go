@@ -56,7 +56,7 @@ func (r *chainRig) environment() {
 	r.env.SetStartTime(r.begun)
 	r.env.RegisterWorkflow(workflows.Chain)
 	r.env.RegisterActivity(&activities.Activities{
-		Accounts: map[spacelift.Account]activities.Spacelift{"acme": r.client}, Definitions: configured, Temporal: r, Now: r.clock.Now,
+		Accounts: map[spacelift.Account]activities.Spacelift{"acme": r.client}, Definitions: theConfiguration, Temporal: r, Now: r.clock.Now,
 	})
 	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in managed.ManageRunInput) (managed.RunStatus, error) {
 		r.managed = append(r.managed, in)

@@ -49,7 +49,7 @@ func TestRetriesFollowTheRulesInEffect(t *testing.T) {
 			script: func(r *rig) {
 				r.at(time.Minute, func() { r.fails("", timeout); r.notify() })
 				r.at(90*time.Second, func() {
-					r.acts.Definitions = compiled(policy.Config{Channels: []string{"deploys"}, Profiles: []policy.Profile{{
+					r.acts.Definitions = inEffect(policy.Config{Channels: []string{"deploys"}, Profiles: []policy.Profile{{
 						Name: "retried", Confirm: new(policy.ConfirmAuto), Retries: new(2), RetryCauses: []policy.Cause{policy.CauseCapacity},
 					}}})
 				})
@@ -137,7 +137,7 @@ func TestAChangedProfileReachesWaitingRuns(t *testing.T) {
 	r := newRig(t, production)
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 	r.at(time.Hour, func() {
-		r.acts.Definitions = compiled(policy.Config{
+		r.acts.Definitions = inEffect(policy.Config{
 			Channels: []string{"deploys", "oncall"},
 			Profiles: []policy.Profile{{Name: "production", Confirm: new(policy.ConfirmManual), Approvals: new(1), Approvers: new("interns"), Notify: []string{"oncall"}}},
 		})

@@ -172,7 +172,7 @@ func TestExpressionsOverResources(t *testing.T) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
 				r.at(time.Minute, func() { r.wants(managed.PhaseWaiting, "missing: 2 of dba") })
 				r.at(2*time.Minute, func() {
-					r.acts.Definitions = compiled(policy.Config{Channels: []string{"deploys"}, Profiles: []policy.Profile{{
+					r.acts.Definitions = inEffect(policy.Config{Channels: []string{"deploys"}, Profiles: []policy.Profile{{
 						Name: "guarded", ConfirmWhen: new(`resources.all(r, r.address == "aws_db_instance.main")`), Notify: []string{"deploys"},
 					}}})
 					r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{RulesChanged: true})

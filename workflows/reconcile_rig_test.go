@@ -224,10 +224,12 @@ func (r *accountRig) environment() *testsuite.TestWorkflowEnvironment {
 		WebhookSecrets: map[spacelift.Account]func() string{"acme": func() string { return webhookSecret }},
 		Temporal:       r,
 		Notifier:       &r.people,
-		Definitions:    r.rules,
+		Definitions:    r.definitions,
 	})
 	return env
 }
+
+func (r *accountRig) definitions() *policy.Definitions { return r.rules }
 
 // tick runs Reconcile once, as its schedule does, and lets the interval pass.
 func (r *accountRig) tick() reconcile.Report {

@@ -83,7 +83,7 @@ func newRig(t *testing.T, labels []string) *rig {
 	r.env.SetStartTime(started)
 	r.acts = &activities.Activities{
 		Accounts:    map[spacelift.Account]activities.Spacelift{"acme": r},
-		Definitions: configured, Temporal: temporalOf{world: &r.world}, Notifier: &r.world, Now: r.env.Now,
+		Definitions: theConfiguration, Temporal: temporalOf{world: &r.world}, Notifier: &r.world, Now: r.env.Now,
 	}
 	r.env.RegisterActivity(r.acts)
 	return r

@@ -116,7 +116,7 @@ func (r *rig) retriesItself() {
 	r.env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: managed.ManageRunID(run), TaskQueue: "gantry"})
 	r.env.RegisterActivityWithOptions(&activities.Activities{
 		Accounts:    map[spacelift.Account]activities.Spacelift{"acme": &sameID{r}},
-		Definitions: configured, Temporal: temporalOf{world: &r.world}, Notifier: &r.world, Now: r.env.Now,
+		Definitions: theConfiguration, Temporal: temporalOf{world: &r.world}, Notifier: &r.world, Now: r.env.Now,
 	}, activity.RegisterOptions{DisableAlreadyRegisteredCheck: true})
 	r.env.RegisterWorkflow(workflows.ManageRun)
 	r.env.RegisterWorkflow(workflows.RetryRun)

@@ -62,6 +62,16 @@ func compiled(c policy.Config) *policy.Definitions {
 	return rules
 }
 
+// theConfiguration returns configured, as activities ask for it. A closure in a rig would
+// do, but Temporal's test suite confuses functions without names.
+func theConfiguration() *policy.Definitions { return configured }
+
+// inEffect returns a configuration as activities ask for it.
+func inEffect(c policy.Config) func() *policy.Definitions {
+	rules := compiled(c)
+	return func() *policy.Definitions { return rules }
+}
+
 // world is everything that the stories' executions meet besides the run itself.
 type world struct {
 	mu      sync.Mutex

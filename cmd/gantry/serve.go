@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -57,7 +60,14 @@ temporal.toml configure the credentials for Temporal, and its address too.`,
 		if err != nil {
 			return err
 		}
-		return service.Run(cmd.Context(), service.Options{Config: loaded.Config, Temporal: temporal, Version: version, Log: log})
+		hangup := make(chan os.Signal, 1)
+		signal.Notify(hangup, syscall.SIGHUP)
+		defer signal.Stop(hangup)
+		source := service.Source{File: file.name(), Now: hangup, Load: func() (config.Config, error) {
+			fresh, err := file.load(givenSettings(cmd.Flags()))
+			return fresh.Config, err
+		}}
+		return service.Run(cmd.Context(), service.Options{Config: loaded.Config, Source: source, Temporal: temporal, Version: version, Log: log})
 	}
 	return cmd
 }

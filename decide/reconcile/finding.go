@@ -21,8 +21,8 @@ type Finding struct {
 type FindingKind string
 
 // The kinds of findings. A replica notices FindingSecretMismatch, FindingUntrustedProxy,
-// FindingUnreadableEvents and FindingReconcileOverdue itself, and asks Temporal for
-// FindingRunBypassed; Reconcile finds the others.
+// FindingUnreadableEvents, FindingConfiguration and FindingReconcileOverdue itself, and
+// asks Temporal for FindingRunBypassed; Reconcile finds the others.
 const (
 	FindingWebhookMissing    FindingKind = "webhook-missing"
 	FindingWebhookUnreadable FindingKind = "webhook-unreadable"
@@ -32,6 +32,7 @@ const (
 	FindingSecretMismatch    FindingKind = "secret-mismatch"
 	FindingUntrustedProxy    FindingKind = "untrusted-proxy"
 	FindingUnreadableEvents  FindingKind = "unreadable-events"
+	FindingConfiguration     FindingKind = "configuration-not-in-effect"
 	FindingReconcileOverdue  FindingKind = "reconcile-overdue"
 	FindingExecutionStuck    FindingKind = "execution-stuck"
 	FindingRunsVanished      FindingKind = "runs-vanished"
@@ -43,7 +44,7 @@ const (
 // FindingKinds lists all kinds.
 var FindingKinds = []FindingKind{
 	FindingWebhookMissing, FindingWebhookUnreadable, FindingWebhookDisabled, FindingSilence, FindingSpaceliftFails,
-	FindingSecretMismatch, FindingUntrustedProxy, FindingUnreadableEvents, FindingReconcileOverdue, FindingExecutionStuck, FindingRunsVanished, FindingUnknownParent,
+	FindingSecretMismatch, FindingUntrustedProxy, FindingUnreadableEvents, FindingConfiguration, FindingReconcileOverdue, FindingExecutionStuck, FindingRunsVanished, FindingUnknownParent,
 	FindingNotEnforced, FindingRunBypassed,
 }
 
@@ -59,7 +60,7 @@ const (
 // Severity returns the severity of a kind.
 func (k FindingKind) Severity() Severity {
 	switch k {
-	case FindingWebhookUnreadable, FindingUntrustedProxy, FindingUnreadableEvents, FindingRunsVanished, FindingUnknownParent, FindingNotEnforced:
+	case FindingWebhookUnreadable, FindingUntrustedProxy, FindingUnreadableEvents, FindingConfiguration, FindingRunsVanished, FindingUnknownParent, FindingNotEnforced:
 		return SeverityWarning
 	}
 	return SeverityCritical

@@ -87,7 +87,7 @@ func (s story) play(ctx context.Context, c client.Client) (*player, error) {
 	w.RegisterActivity(&activities.Activities{
 		Accounts:       map[spacelift.Account]activities.Spacelift{account: api},
 		WebhookSecrets: map[spacelift.Account]func() string{account: func() string { return webhookSecret }},
-		Definitions:    rules,
+		Definitions:    func() *policy.Definitions { return rules },
 		Temporal:       c,
 		Notifier:       silent{},
 	})
