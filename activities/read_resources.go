@@ -37,6 +37,23 @@ func (a *Activities) plan(ctx context.Context, run spacelift.RunRef, stateVersio
 	return &reading{plan: planned, stateVersion: stateVersion, err: err}
 }
 
+// appliedPlan reads the plan of a run that was confirmed or applied without Gantry; nil if
+// it can't be read for good, which accuses nobody.
+func (a *Activities) appliedPlan(ctx context.Context, run spacelift.RunRef) *reading {
+	api, err := a.account(run.Account)
+	if err != nil {
+		return nil
+	}
+	limited, cancel := context.WithTimeout(ctx, resourcesTimeout)
+	defer cancel()
+	planned, err := api.PlannedResources(limited, run) // the run plans no more, so its version doesn't matter
+	r := &reading{plan: planned, stateVersion: planned.Run.StateVersion, err: err}
+	if err != nil && !r.again() {
+		return nil
+	}
+	return r
+}
+
 // again reports whether another attempt may read the plan.
 func (r *reading) again() bool { return r != nil && r.err != nil && finalType(r.err) == "" }
 

@@ -119,3 +119,24 @@ func TestExpressionsOverResourcesThatCantBeRead(t *testing.T) {
 		t.Errorf("a server error is %v", err)
 	}
 }
+
+// What was confirmed without Gantry is compared with the expressions' results for that
+// plan, at the time of the confirmation.
+func TestExpressionsOverAPlanThatWasConfirmedWithoutGantry(t *testing.T) {
+	r := newRig(t)
+	r.guarded()
+	r.must(r.sim.Confirm("jane", stack, r.ref.Run, ""))
+	at := func(when time.Time) managed.Rules {
+		return done[managed.Rules](r, r.acts.ReadRules, activities.ReadRulesInput{Run: r.ref, Labels: guardedLabels, GateAt: when})
+	}
+	if got := at(noon); got.Verdicts == nil || !got.Verdicts.Confirm || !got.Gate.Open {
+		t.Errorf("at noon: %+v", got)
+	}
+	if got := at(noon.Add(-8 * time.Hour)); got.Gate.Open {
+		t.Errorf("at 4 in the morning: %+v", got)
+	}
+	r.fault(simulator.APIFault{Field: "stack", Kind: simulator.NotExecutable, Message: "unauthorized", Times: 1})
+	if got := at(noon); got.Verdicts != nil || !got.Gate.Open {
+		t.Errorf("what can't be read accuses: %+v", got)
+	}
+}

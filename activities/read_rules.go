@@ -27,7 +27,7 @@ type ReadRulesInput struct {
 	Listed bool `json:"listed,omitempty"`
 
 	// GateAt is the time of a confirmation that wasn't Gantry's. With it, ReadRules
-	// computes the gate as it was then.
+	// computes the gate and the results of the policy's expressions as they were then.
 	GateAt time.Time `json:"gateAt,omitzero"`
 }
 
@@ -60,6 +60,11 @@ func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (managed.
 			return managed.Rules{}, classify(ctx, plan.err)
 		}
 		rules.Resources = plan.bounded()
+	}
+	if !in.GateAt.IsZero() && spacelift.Managed(rules.Labels) && rules.Policy.Expressions.Any() {
+		if plan = a.appliedPlan(ctx, in.Run); plan.again() {
+			return managed.Rules{}, classify(ctx, plan.err)
+		}
 	}
 	return a.timed(ctx, by, in, rules, plan)
 }

@@ -87,15 +87,15 @@ func judging(s Situation, n Next) Next {
 }
 
 // judgeApplication compares a confirmation or an apply that wasn't Gantry's with the
-// policy in effect, and the gate as it was then. It raises an alarm if they forbid it.
-func (r *Record) judgeApplication(at time.Time, gate policy.Gate) {
+// rules in effect, and the gate as it was then. It raises an alarm if they forbid it.
+func (r *Record) judgeApplication(at time.Time, rules Rules) {
 	s := r.Situation(at)
 	a := s.unjudged()
 	if a == nil {
 		return
 	}
 	r.Judged = new(keyOfState(a.entry))
-	reason := r.against(s, *a, gate)
+	reason := r.against(s, *a, rules)
 	if reason == "" {
 		return
 	}
@@ -117,10 +117,12 @@ func (b Bypass) what(asked bool) string {
 }
 
 // against returns why the policy in effect forbade an application; empty if it did not.
-func (r *Record) against(s Situation, a application, gate policy.Gate) string {
-	alone, rules := s.Policy.AutoConfirms(s.plan())
+func (r *Record) against(s Situation, a application, in Rules) string {
+	facts, gate := s.plan(), in.Gate
+	facts.Verdicts = in.Verdicts // of the plan that was applied
+	alone, considered := s.Policy.AutoConfirms(facts)
 	var asks []string
-	for _, rule := range rules {
+	for _, rule := range considered {
 		if rule.Effect == policy.EffectAsks {
 			asks = append(asks, fmt.Sprintf("%s (%s)", rule.Detail, rule.Origin))
 		}
@@ -142,7 +144,8 @@ func (r *Record) against(s Situation, a application, gate policy.Gate) string {
 	case a.plan == nil:
 		return ""
 	}
-	if given, needed := r.approvalsFor(*a.plan), s.needed(); given < needed {
+	demands := s.demandsOf(in.Verdicts, r.approvalsFor(*a.plan))
+	if given, needed := sums(demands); given < needed {
 		text := fmt.Sprintf("%d of %s", given, approvalsOf(needed))
 		if len(asks) > 0 {
 			text += ", and " + strings.Join(asks, "; ")
@@ -152,16 +155,15 @@ func (r *Record) against(s Situation, a application, gate policy.Gate) string {
 	return ""
 }
 
-// approvalsFor counts the people whose approvals of a state counted.
-func (r *Record) approvalsFor(key StateKey) int {
-	var by []decision
+// approvalsFor returns the approvals of a state that counted, one of each person.
+func (r *Record) approvalsFor(key StateKey) (by []decision) {
 	for _, d := range r.Decisions {
 		known := slices.ContainsFunc(by, func(b decision) bool { return b.person().Is(d.person()) })
 		if d.Discounted == "" && d.approves(key, d.person()) && !known {
 			by = append(by, d)
 		}
 	}
-	return len(by)
+	return by
 }
 
 // notifyBypassed raises the alarm in the stack's channels and in those of the guardian.

@@ -32,12 +32,15 @@ func TestWhatIsAppliedAgainstThePolicyIsABypass(t *testing.T) {
 	unasked := []spacelift.RunState{"PLANNING", "APPLYING"}
 	shut := policy.Gate{At: t0, Reason: "the window opens on Monday"}
 	open := policy.Gate{At: t0, Open: true}
+	dba := &policy.Verdicts{Confirm: true, Required: []policy.Required{{Needed: 1, Group: "dba", Why: "deletes aws_db_instance.main"}}}
 	for _, tt := range []struct {
 		name      string
 		labels    string
 		states    []spacelift.RunState
 		gate      policy.Gate
 		approvals []string
+		verdicts  *policy.Verdicts // of the policy's expressions
+		groups    []string         // of those who approved
 		prepare   func(*Record)
 		want      string // part of the reason; empty for no bypass
 	}{
@@ -45,6 +48,10 @@ func TestWhatIsAppliedAgainstThePolicyIsABypass(t *testing.T) {
 		{name: "one approval of two", labels: "gantry:approvals=2", states: asked, gate: open, approvals: []string{"ann"}, want: "1 of 2 approvals"},
 		{name: "both approved", labels: "gantry:approvals=2", states: asked, gate: open, approvals: []string{"ann", "bob"}},
 		{name: "the same person twice", labels: "gantry:approvals=2", states: asked, gate: open, approvals: []string{"ann", "ann"}, want: "1 of 2 approvals"},
+		{name: "one approval, and none of the group that an expression asks for", labels: "gantry:approvals=1", states: asked, gate: open, approvals: []string{"ann"}, verdicts: dba, want: "1 of 2 approvals"},
+		{name: "two approvals, and none of the group", labels: "gantry:approvals=1", states: asked, gate: open, approvals: []string{"ann", "bob"}, verdicts: dba, want: "1 of 2 approvals"},
+		{name: "two approvals, and both of the group", labels: "gantry:approvals=1", states: asked, gate: open, approvals: []string{"ann", "bob"}, groups: []string{"dba"}, verdicts: dba},
+		{name: "an expression asks for a group, and nobody else must approve", labels: "gantry:confirm=auto", states: asked, gate: open, verdicts: dba, want: "deletes aws_db_instance.main"},
 		{name: "closed window", labels: "gantry:confirm=auto", states: asked, gate: shut, want: "the window opens on Monday"},
 		{name: "Gantry would have confirmed it", labels: "gantry:confirm=auto", states: asked, gate: open},
 		{name: "unreadable label", labels: "gantry:approvals=two", states: asked, gate: open, want: "gantry:approvals=two can't be followed"},
@@ -67,17 +74,22 @@ func TestWhatIsAppliedAgainstThePolicyIsABypass(t *testing.T) {
 			r := Record{Run: run.Ref, StartedAt: t0}
 			r.Learn(t0, run)
 			for _, who := range tt.approvals {
-				r.Decisions = append(r.Decisions, decision{Decided: Decided{Verdict: Approve, By: who, State: "UNCONFIRMED", StateVersion: 1}})
+				r.Decisions = append(r.Decisions, decision{Decided: Decided{Verdict: Approve, By: who, State: "UNCONFIRMED", StateVersion: 1}, Groups: tt.groups})
 			}
 			if tt.prepare != nil {
 				tt.prepare(&r)
 			}
-			definitions, err := policy.Compile(policy.Config{Channels: []string{"deploys", "ops"}})
+			compiled := policy.Config{Channels: []string{"deploys", "ops"}}
+			if tt.verdicts != nil {
+				compiled.DefaultProfile = "guarded"
+				compiled.Profiles = []policy.Profile{{Name: "guarded", ApprovalsWhen: []policy.Requirement{{When: "true", Needed: 1, Group: "dba"}}}}
+			}
+			definitions, err := policy.Compile(compiled)
 			if err != nil {
 				t.Fatal(err)
 			}
 			ours := spacelift.OurLabels(labels)
-			r.TakeRules(t0, Rules{Labels: ours, Policy: definitions.Resolve(policy.Labelled(ours)), Gate: tt.gate, Alarms: []string{"ops"}}, false)
+			r.TakeRules(t0, Rules{Labels: ours, Policy: definitions.Resolve(policy.Labelled(ours)), Gate: tt.gate, Verdicts: tt.verdicts, Alarms: []string{"ops"}}, false)
 
 			if tt.want == "" {
 				if r.Bypass != nil || len(r.Outbox) > 0 {

@@ -34,7 +34,11 @@ func (d demand) String() string {
 // demands returns the approvals that the present state needs, with those that people
 // gave: as many as one approval of each person can fill. A run that somebody objected to
 // is for people, whatever the policy says by now.
-func (s Situation) demands() []demand {
+func (s Situation) demands() []demand { return s.demandsOf(s.verdicts(), s.approved) }
+
+// demandsOf returns the approvals that a plan with these verdicts needs, with those that
+// were given.
+func (s Situation) demandsOf(v *policy.Verdicts, approved []decision) []demand {
 	own := policy.Required{Needed: s.Policy.Approvals.Value, Group: s.Policy.Approvers.Value}
 	if s.objection != nil {
 		own.Needed = max(own.Needed, 1)
@@ -43,12 +47,12 @@ func (s Situation) demands() []demand {
 		own.Approvers = s.rules.Approvers
 	}
 	all := []demand{{Required: own}}
-	if v := s.verdicts(); v != nil {
+	if v != nil {
 		for _, r := range v.Required {
 			all = append(all, demand{Required: r})
 		}
 	}
-	for _, approval := range s.approved {
+	for _, approval := range approved {
 		assign(all, approval, make([]bool, len(all)))
 	}
 	return all
@@ -78,19 +82,23 @@ func assign(all []demand, approval decision, tried []bool) bool {
 }
 
 // needed returns the number of approvals needed; 0 if Gantry counts none.
-func (s Situation) needed() (n int) {
-	for _, d := range s.demands() {
-		n += d.Needed
-	}
-	return n
+func (s Situation) needed() int {
+	_, needed := sums(s.demands())
+	return needed
 }
 
 // given returns the number of approvals that count towards those needed.
-func (s Situation) given() (n int) {
-	for _, d := range s.demands() {
-		n += len(d.given)
+func (s Situation) given() int {
+	given, _ := sums(s.demands())
+	return given
+}
+
+// sums counts the approvals that fill demands, and those that they need.
+func sums(demands []demand) (given, needed int) {
+	for _, d := range demands {
+		given, needed = given+len(d.given), needed+d.Needed
 	}
-	return n
+	return given, needed
 }
 
 // enough reports whether as many people approved as must, of each group.

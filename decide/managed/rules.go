@@ -80,7 +80,7 @@ func (r *Record) TakeRules(at time.Time, rules Rules, here bool) {
 	if ask := r.currentPending(); ask != nil && was != nil && (asksOthers(was.Policy, rules.Policy) || !was.Verdicts.Same(rules.Verdicts)) {
 		ask.reask()
 	}
-	r.judgeApplication(at, rules.Gate)
+	r.judgeApplication(at, rules)
 	r.ConsiderRetry(at)
 }
 
