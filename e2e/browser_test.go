@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -61,25 +62,66 @@ func TestBrowserPhase2(t *testing.T) {
 	}
 }
 
-// Temporal's UI, which is the lab's own, shows how a run was managed, and loads
-// nothing from elsewhere.
+// Temporal's UI, which is the lab's own, shows how a run was managed and why one waits,
+// and loads nothing from elsewhere. What others wrote makes no links there.
 func TestBrowserShowsExecutions(t *testing.T) {
 	l := startPictured(t)
 	run := l.pushNetwork()
 	l.phase("network-prod", run, api.PhaseDone)
 	b := browser{chromium.Open(t), t}
-	workflow := "run/acme/network-prod/" + string(run)
-	b.Do(chromedp.Navigate(l.temporalUI + "/namespaces/default/workflows/" + url.PathEscape(workflow)))
-	chromium.Get(b.Tab, chromedp.Poll[bool](`location.pathname.endsWith("/timeline")`))
-	b.Do(chromedp.Navigate(strings.Replace(chromium.Get(b.Tab, chromedp.Location()), "/timeline", "/history", 1)))
-	for _, text := range []string{workflow, "ManageRun", "Completed", "ConfirmRun"} {
+	b.openExecution(l, "run/acme/network-prod/"+string(run), "/history")
+	for _, text := range []string{"run/acme/network-prod/" + string(run), "ManageRun", "Completed", "ConfirmRun", "network / prod: run " + string(run)} {
 		chromium.Get(b.Tab, chromedp.Poll[bool](fmt.Sprintf("document.body.textContent.includes(%q)", text)))
 	}
 	b.Do(chromedp.EmulateViewport(1280, 1400))
 	b.Picture("temporal-ui-execution")
+
+	waits := l.control("billing-prod/pushes", `{"commit":{"authorLogin":"alice","message":"remove the old cluster"},"plan":{"delta":{"deleted":9}}}`)
+	l.phase("billing-prod", waits, api.PhaseWaiting)
+	b.openExecution(l, "run/acme/billing-prod/"+string(waits), "/user-metadata")
+	b.framed("waits for 2 approvals since", "UTC, +0 ~0 -9, alice", "remove the old cluster")
+	b.Do(chromedp.EmulateViewport(1280, 1050))
+	b.Picture("temporal-ui-waiting")
+
+	said := "[your bank](https://evil.test) <b>bold</b> www.evil.test a@evil.test &lt;i&gt; *x* _y_ ~z~ #1 | `c`"
+	push, err := json.Marshal(map[string]any{"commit": map[string]any{"message": said}, "plan": map[string]any{"delta": map[string]int{"added": 1}}})
+	l.must(err)
+	waits = l.control("app-prod/pushes", string(push))
+	l.phase("app-prod", waits, api.PhaseWaiting)
+	b.openExecution(l, "run/acme/app-prod/"+string(waits), "/user-metadata")
+	b.framed("commit ", said, "Open in Spacelift")
+	links := chromium.Get(b.Tab, chromedp.Evaluate[[]string](frames+`.flatMap(d => [...d.querySelectorAll("a")].map(a => a.textContent + " " + a.href))`))
+	for _, link := range links {
+		if !strings.HasPrefix(link, "Open in Gantry "+l.url()+"/accounts/acme/stacks/app-prod/runs/"+string(waits)) && !strings.HasPrefix(link, "Open in Spacelift ") {
+			t.Errorf("it links to %s", link)
+		}
+	}
+	if len(links) != 3 {
+		t.Errorf("it links to %q", links)
+	}
 	if away := b.RequestsAway(); away != nil {
 		t.Errorf("it asked for %q", away)
 	}
+}
+
+// frames are the documents in which Temporal's UI shows Markdown.
+const frames = `[...document.querySelectorAll("iframe")].map(f => f.contentDocument)`
+
+// framed waits until one of the frames shows each text.
+func (b browser) framed(texts ...string) {
+	b.t.Helper()
+	for _, text := range texts {
+		chromium.Get(b.Tab, chromedp.Poll[bool](fmt.Sprintf("%s.some(d => d?.body?.innerText.includes(%q))", frames, text)))
+	}
+}
+
+// openExecution opens a tab of an execution's page.
+func (b browser) openExecution(l *lab, workflow, tab string) {
+	b.t.Helper()
+	b.Do(chromedp.Navigate(l.temporalUI + "/namespaces/default/workflows/" + url.PathEscape(workflow)))
+	chromium.Get(b.Tab, chromedp.Poll[bool](`/\/[0-9a-f-]{36}\/[a-z-]+$/.test(location.pathname)`))
+	at := chromium.Get(b.Tab, chromedp.Location())
+	b.Do(chromedp.Navigate(at[:strings.LastIndex(at, "/")] + tab))
 }
 
 // A page that came over plain HTTP, as inside a company's network, signs too,

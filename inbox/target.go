@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -24,6 +25,7 @@ import (
 type TemporalTarget struct {
 	Client    client.Client
 	TaskQueue string
+	Pages     decide.Pages // for what Temporal shows of an execution from its start
 
 	started [4096]atomic.Uint64 // runs whose executions exist, by hash
 }
@@ -33,9 +35,11 @@ func (t *TemporalTarget) Signal(ctx context.Context, run spacelift.RunRef, event
 	id := managed.ManageRunID(run)
 	hash := maphash.Comparable(seed, run)
 	started := &t.started[hash%uint64(len(t.started))]
+	var opening decide.Opening
 	var attributes []temporal.SearchAttributeUpdate
 	var memo map[string]any
 	if started.Load() != hash { // an execution that exists takes none, and they cost more than the event
+		opening = managed.Opening(run, events, t.Pages)
 		for _, a := range managed.StartAttributes(run, events, time.Now()) {
 			attributes = append(attributes, temporal.NewSearchAttributeKeyKeyword(a.Name).ValueSet(a.Value))
 		}
@@ -47,6 +51,8 @@ func (t *TemporalTarget) Signal(ctx context.Context, run spacelift.RunRef, event
 			WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 			TypedSearchAttributes: temporal.NewSearchAttributes(attributes...), // one event less in the history than if it set them
 			Memo:                  memo,
+			StaticSummary:         opening.Summary,
+			StaticDetails:         opening.Details,
 		},
 		managed.ManageRunType, managed.ManageRunInput{Run: run})
 	if err != nil {

@@ -115,9 +115,11 @@ func (h *handlers) declare(ctx context.Context, c *call, wish freeze.Declare) (d
 	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
 	defer cancel()
 	id := freeze.ID(c.account.Name)
+	opening := freeze.Opening(c.account.Name, h.pages)
 	handle, err := h.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 		StartWorkflowOperation: h.temporal.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
 			ID: id, TaskQueue: h.taskQueue, WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+			StaticSummary: opening.Summary, StaticDetails: opening.Details,
 		}, freeze.Type, freeze.Input{Account: c.account.Name}),
 		UpdateOptions: updateOptions(id, c.change, freeze.DeclareUpdate, wish),
 	})

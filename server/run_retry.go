@@ -61,10 +61,13 @@ func (h *handlers) retry(ctx context.Context, c *call, note string) (o managed.R
 	}
 	in := retryInput(c.run, status, c.by.Name, note)
 	id := managed.RetryRunID(c.run)
+	opening := in.Opening(h.pages)
 	start := client.StartWorkflowOptions{
 		ID: id, TaskQueue: h.taskQueue,
 		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		StaticSummary:                            opening.Summary,
+		StaticDetails:                            opening.Details,
 		Memo:                                     map[string]any{requestMemo: startRequest{By: c.by.Name, Key: c.key, Content: c.content}},
 	}
 	for {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/gantryhq/gantry/audit"
 	"github.com/gantryhq/gantry/authority"
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	genserver "github.com/gantryhq/gantry/gen/server"
 )
@@ -70,7 +71,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 		cfg.Policies = func() *policy.Definitions { return nil }
 	}
 	h := &handlers{
-		door: door, inbox: box, temporal: temporal, registry: registry, policies: cfg.Policies, taskQueue: cfg.TaskQueue, reconcile: cfg.Reconcile,
+		door: door, inbox: box, temporal: temporal, registry: registry, policies: cfg.Policies, taskQueue: cfg.TaskQueue, pages: decide.Pages(cfg.PublicURL), reconcile: cfg.Reconcile,
 		replays: newReplayCache(), runStreams: newOpenStreams(maxRunStreams, maxCallerRuns), eventStreams: newOpenStreams(maxEventStreams, maxCallerEvents), stopping: cfg.Stopping, leaving: cfg.Leaving, temporalProblem: cfg.TemporalProblem, configurationProblem: cfg.ConfigurationProblem,
 		replica: cfg.Replica, peers: others,
 		started: time.Now(), version: cfg.Version, log: log, audit: cfg.Audit, keys: keys, contract: contract,
@@ -118,6 +119,7 @@ type handlers struct {
 	started      time.Time
 	replica      string // its name
 	peers        *peers // the other replicas
+	pages        decide.Pages
 
 	temporalProblem      func() (time.Time, string)                    // nil: unknown
 	configurationProblem func() (since time.Time, problem, fix string) // nil: none

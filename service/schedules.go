@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/spacelift"
@@ -99,6 +100,7 @@ func setSchedule(ctx context.Context, schedules client.ScheduleClient, account s
 // and many installations, from calling Spacelift in the same second.
 func schedule(account spacelift.Account, o Options) (client.ScheduleSpec, *client.ScheduleWorkflowAction) {
 	every := o.Config.Reconcile.Interval
+	opening := reconcile.Opening(account, decide.Pages(o.Config.PublicURL))
 	return client.ScheduleSpec{
 			Intervals: []client.ScheduleIntervalSpec{{Every: every}}, Jitter: every / 10,
 		}, &client.ScheduleWorkflowAction{
@@ -108,6 +110,8 @@ func schedule(account spacelift.Account, o Options) (client.ScheduleSpec, *clien
 				Notify: o.Config.Guardian.Notify,
 			}},
 			WorkflowRunTimeout:    tickTimeout,
+			StaticSummary:         opening.Summary,
+			StaticDetails:         opening.Details,
 			TypedSearchAttributes: temporal.NewSearchAttributes(temporal.NewSearchAttributeKeyKeyword(managed.AttrAccount).ValueSet(string(account))),
 		}
 }

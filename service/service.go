@@ -28,6 +28,7 @@ import (
 	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/audit"
 	"github.com/gantryhq/gantry/config"
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
@@ -233,7 +234,7 @@ func (p *process) server(ctx, draining context.Context, box *inbox.Inbox) (*serv
 }
 
 func (p *process) forwarder(box *inbox.Inbox) *inbox.Forwarder {
-	target := &inbox.TemporalTarget{Client: p.temporal, TaskQueue: p.Config.Temporal.TaskQueue}
+	target := &inbox.TemporalTarget{Client: p.temporal, TaskQueue: p.Config.Temporal.TaskQueue, Pages: decide.Pages(p.Config.PublicURL)}
 	return inbox.NewForwarder(box, target, inbox.ForwarderOptions{Decode: server.DecodeNotification, MaxConcurrent: p.Config.Inbox.Concurrency})
 }
 

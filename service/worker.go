@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/workflows"
 )
 
@@ -80,7 +81,7 @@ func newWorker(ctx context.Context, c client.Client, acts *activities.Activities
 		WorkflowTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
 		ActivityTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
 		WorkerStopTimeout:          shutdownGrace,
-		Interceptors:               []interceptor.WorkerInterceptor{newCutOff(ctx)},
+		Interceptors:               []interceptor.WorkerInterceptor{newCutOff(ctx), workflows.WithPages(decide.Pages(o.Config.PublicURL))},
 	})
 	workflows.Register(w)
 	w.RegisterActivityWithOptions(acts, activity.RegisterOptions{})

@@ -1,21 +1,32 @@
 package untrusted
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
-// special are the characters that begin something in GitHub's Markdown, anywhere in a
-// line or at its beginning: https://github.github.com/gfm. A colon, a full stop and an
-// at sign make links of addresses.
-const special = "\\`*_{}[]()<>#+-!|~&:.@=\"'"
+// special are the characters that begin something in GitHub's Markdown, wherever they are
+// (https://github.github.com/gfm), and of bare addresses of pages those that make links of
+// them. A bare mail address leads where it says.
+var special = regexp.MustCompile("[\\\\`*_\\[\\]<>|~&!]|:(?://)|(?i:www)\\.")
+
+// begins is the beginning of a heading, a list or a line under a heading.
+var begins = regexp.MustCompile(`^([#+=-]|\d{1,9}[.)])`)
 
 // Markdown returns a text as one line of Markdown that shows it as it was written: it
 // makes no links, images, HTML, headings or lists.
 func Markdown(s string) string {
-	var b strings.Builder
-	for _, r := range Line(s) {
-		if strings.ContainsRune(special, r) {
-			b.WriteByte('\\')
+	s = special.ReplaceAllStringFunc(Line(s), func(found string) string {
+		switch {
+		case found == "://":
+			return `\://`
+		case len(found) > 1:
+			return found[:len(found)-1] + `\.`
 		}
-		b.WriteRune(r)
-	}
-	return b.String()
+		return `\` + found
+	})
+	return begins.ReplaceAllStringFunc(s, func(found string) string {
+		last := len(found) - 1
+		return found[:last] + `\` + strings.TrimPrefix(found[last:], `\`)
+	})
 }

@@ -46,12 +46,18 @@ func TestCut(t *testing.T) {
 func TestMarkdown(t *testing.T) {
 	for text, want := range map[string]string{
 		"network / prod":                 "network / prod",
-		"[your bank](https://evil.test)": `\[your bank\]\(https\://evil\.test\)`,
-		"<img src=x onerror=alert(1)>":   `\<img src\=x onerror\=alert\(1\)\>`,
-		"a\n# heading":                   `a \# heading`,
-		"![x](y)":                        `\!\[x\]\(y\)`,
-		"www.evil.test a@evil.test":      `www\.evil\.test a\@evil\.test`,
+		"[your bank](https://evil.test)": `\[your bank\](https\://evil.test)`,
+		"<img src=x onerror=alert(1)>":   `\<img src=x onerror=alert(1)\>`,
+		"a\n# heading":                   `a # heading`,
+		"![x](y)":                        `\!\[x\](y)`,
+		"www.evil.test a@evil.test":      `www\.evil.test a@evil.test`,
 		"`code` *bold* ~~gone~~ | cell":  "\\`code\\` \\*bold\\* \\~\\~gone\\~\\~ \\| cell",
+		"# heading":                      `\# heading`,
+		"- item":                         `\- item`,
+		"12. item":                       `12\. item`,
+		"1) item":                        `1\) item`,
+		"===":                            `\===`,
+		"+0 ~0 -9, WWW.evil.test":        `\+0 \~0 -9, WWW\.evil.test`,
 		"&lt;b&gt; \\<b>":                `\&lt;b\&gt; \\\<b\>`,
 	} {
 		if got := untrusted.Markdown(text); got != want {

@@ -15,9 +15,10 @@ func await(ctx workflow.Context, until func() bool) error {
 	return ctx.Err()
 }
 
-// awaitFor is await with a timeout, and reports whether the condition holds.
-func awaitFor(ctx workflow.Context, timeout time.Duration, until func() bool) (bool, error) {
-	ok, err := workflow.AwaitWithTimeout(ctx, timeout, until)
+// awaitFor is await with a timeout, and reports whether the condition holds. The summary
+// is that of the timer.
+func awaitFor(ctx workflow.Context, timeout time.Duration, summary string, until func() bool) (bool, error) {
+	ok, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: timeout, TimerOptions: timer(summary)}, until)
 	if err != nil {
 		return ok, err
 	}

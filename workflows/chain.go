@@ -53,6 +53,7 @@ func Chain(ctx workflow.Context, in chain.Input) (chain.Status, error) {
 // execution is done.
 func (r *releaser) settle(ctx workflow.Context, next chain.Next) (done bool, err error) {
 	r.sender.send(func() []managed.Notice { return r.known.Outbox }, r.known.Sent)
+	workflow.SetCurrentDetails(ctx, r.known.Details(next, pagesOf(ctx)))
 	if err := upsert(ctx, chain.Attributes(r.known.Root, next.Phase), false); err != nil {
 		return false, err
 	}
@@ -203,7 +204,7 @@ func (r *releaser) readRuns(ctx workflow.Context, refs []spacelift.RunRef) error
 	var a *activities.Activities
 	answers := make([]workflow.Future, len(refs))
 	for i, ref := range refs {
-		answers[i] = workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, ref)
+		answers[i] = workflow.ExecuteLocalActivity(summarized(withQuickCall(ctx), string(ref.Stack)), a.ReadRun, ref)
 	}
 	for i, ref := range refs {
 		var run spacelift.Run
@@ -225,7 +226,7 @@ func (r *releaser) readRuns(ctx workflow.Context, refs []spacelift.RunRef) error
 func (r *releaser) findNewer(ctx workflow.Context, ref spacelift.RunRef) error {
 	var a *activities.Activities
 	var found activities.Successor
-	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadSuccessor, ref).Get(ctx, &found)
+	err := workflow.ExecuteLocalActivity(summarized(withQuickCall(ctx), string(ref.Stack)), a.ReadSuccessor, ref).Get(ctx, &found)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -276,7 +277,7 @@ func (r *releaser) trigger(ctx workflow.Context, i int) {
 		defer func() { r.triggering--; r.changed = true }()
 		var a *activities.Activities
 		var result activities.TriggerFollowerResult
-		err := workflow.ExecuteActivity(withSpaceliftCall(r.triggers), a.TriggerFollower, in).Get(ctx, &result)
+		err := workflow.ExecuteActivity(summarized(withSpaceliftCall(r.triggers), string(stack)), a.TriggerFollower, in).Get(ctx, &result)
 		now := workflow.Now(ctx).UTC()
 		switch {
 		case err != nil:
@@ -308,7 +309,7 @@ func howTriggered(result activities.TriggerFollowerResult) string {
 func (r *releaser) manage(ctx workflow.Context, ref spacelift.RunRef) {
 	n := r.known.Node(ref.Stack)
 	in := managed.ManageRunInput{Run: ref, Chains: []managed.ChainRef{{Root: r.known.Root, After: r.known.Parents(n), TriggeredBy: r.known.Triggerers(n)}}}
-	run, err := fetchRun(ctx, ref)
+	run, err := fetchRun(ctx, ref, string(ref.Stack))
 	if err == nil {
 		now := workflow.Now(ctx).UTC()
 		r.known.Observe(now, run)
@@ -326,7 +327,7 @@ func (r *releaser) wait(ctx workflow.Context, n chain.Next) error {
 	if n.Until.IsZero() {
 		return await(ctx, r.hasNews)
 	}
-	_, err := awaitFor(ctx, n.Until.Sub(workflow.Now(ctx)), r.hasNews)
+	_, err := awaitFor(ctx, n.Until.Sub(workflow.Now(ctx)), r.known.Headline(n), r.hasNews)
 	return err
 }
 
@@ -338,7 +339,7 @@ func (r *releaser) finish(ctx workflow.Context, end bool) error {
 		r.stopTriggers()
 	}
 	if r.sender.busy() {
-		if _, err := awaitFor(ctx, closingWait, func() bool { return !r.sender.busy() || !end && r.hasNews() }); err != nil {
+		if _, err := awaitFor(ctx, closingWait, waitForMessages, func() bool { return !r.sender.busy() || !end && r.hasNews() }); err != nil {
 			return err
 		}
 	}

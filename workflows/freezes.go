@@ -31,6 +31,7 @@ func Freezes(ctx workflow.Context, in freeze.Input) error {
 	for {
 		now := workflow.Now(ctx).UTC()
 		k.book.Turn(now)
+		workflow.SetCurrentDetails(ctx, k.book.Details(k.account, now, pagesOf(ctx)))
 		if stacks, due := k.book.NotifyNow(now, k.notifying); due {
 			k.notify(ctx, stacks)
 		}
@@ -112,7 +113,7 @@ func (k *keeper) wait(ctx workflow.Context) error {
 	if due.IsZero() {
 		return workflow.Await(ctx, changed)
 	}
-	_, err := workflow.AwaitWithTimeout(ctx, due.Sub(workflow.Now(ctx)), changed)
+	_, err := awaitFor(ctx, due.Sub(workflow.Now(ctx)), "Next change of the freezes", changed)
 	return err
 }
 
@@ -127,7 +128,7 @@ func (k *keeper) notify(ctx workflow.Context, stacks []string) {
 		var result activities.SignalResult
 		in := rulesChanged(k.account)
 		in.Stacks, in.Stack = stacks, managed.AttrStack
-		err := workflow.ExecuteActivity(withBroadcast(ctx), a.TellOfRules, in).Get(ctx, &result)
+		err := workflow.ExecuteActivity(summarized(withBroadcast(ctx), "Signal waiting runs that the freezes changed"), a.TellOfRules, in).Get(ctx, &result)
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:

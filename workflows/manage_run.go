@@ -67,7 +67,7 @@ func (m *manager) manage(ctx workflow.Context) error {
 func (m *manager) settle(ctx workflow.Context, next managed.Next) (done bool, err error) {
 	m.known.DecidesAgain(workflow.Now(ctx).UTC())
 	m.sendMessages()
-	if err := index(ctx, m.status(ctx), m.silence.unchanged > 0); err != nil {
+	if err := m.publish(ctx, m.silence.unchanged > 0); err != nil {
 		return false, err
 	}
 	// Nothing has yielded since takeEvents, so no event is left behind: one
@@ -152,6 +152,14 @@ func (m *manager) status(ctx workflow.Context) (s managed.RunStatus) {
 	return m.known.Status(workflow.Now(ctx).UTC())
 }
 
+// publish shows where the run is: in the details that Temporal's pages query, and in the
+// search attributes of lists.
+func (m *manager) publish(ctx workflow.Context, stays bool) error {
+	s := m.status(ctx)
+	workflow.SetCurrentDetails(ctx, managed.Details(s, m.explain(ctx), pagesOf(ctx)))
+	return index(ctx, s, stays)
+}
+
 func (m *manager) situation(ctx workflow.Context) managed.Situation {
 	return m.known.Situation(workflow.Now(ctx).UTC())
 }
@@ -177,13 +185,16 @@ func (m *manager) decide(ctx workflow.Context) managed.Next {
 // executions open.
 const closingWait = time.Minute
 
+// waitForMessages is the summary of that time.
+const waitForMessages = "Time for messages to arrive before this execution ends"
+
 // finish prepares the end, and reports whether nothing came in meanwhile that
 // may change it.
 func (m *manager) finish(ctx workflow.Context) (bool, error) {
 	m.known.SendFarewell(workflow.Now(ctx).UTC())
 	m.sendMessages()
 	if len(m.known.Outbox) > 0 {
-		if _, err := m.awaitFor(ctx, closingWait, func() bool { return len(m.known.Outbox) == 0 || m.hasNews() }); err != nil {
+		if _, err := m.awaitFor(ctx, closingWait, waitForMessages, func() bool { return len(m.known.Outbox) == 0 || m.hasNews() }); err != nil {
 			return false, err
 		}
 	}
@@ -206,7 +217,7 @@ func (m *manager) continueAsNew(ctx workflow.Context) error {
 	}
 	if m.sender.busy() && now.Before(m.closeBy) {
 		m.handled = m.requests
-		_, err := m.awaitFor(ctx, m.closeBy.Sub(now), func() bool { return !m.sender.busy() || m.eventsWait() })
+		_, err := m.awaitFor(ctx, m.closeBy.Sub(now), waitForMessages, func() bool { return !m.sender.busy() || m.eventsWait() })
 		if err != nil || m.eventsWait() {
 			return err
 		}

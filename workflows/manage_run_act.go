@@ -46,8 +46,8 @@ func (m *manager) act(ctx workflow.Context, n managed.Next) error {
 
 // verify reads the run, to judge whether it shows what Spacelift accepted and no
 // notification confirmed. It returns an error only when the execution is canceled.
-func (m *manager) verify(ctx workflow.Context, _ managed.Next) error {
-	run, err := fetchRun(ctx, m.known.Run)
+func (m *manager) verify(ctx workflow.Context, n managed.Next) error {
+	run, err := fetchRun(ctx, m.known.Run, n.Reason)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -107,11 +107,11 @@ func (m *manager) call(ctx workflow.Context, n managed.Next, activity, in, out a
 // took effect.
 func (m *manager) callQuickly(ctx workflow.Context, n managed.Next, activity, in, out any) error {
 	if !n.ForPeople {
-		return workflow.ExecuteLocalActivity(withQuickCall(ctx), activity, in).Get(ctx, out)
+		return workflow.ExecuteLocalActivity(summarized(withQuickCall(ctx), n.Reason), activity, in).Get(ctx, out)
 	}
 	asking, stopAsking := workflow.WithCancel(ctx)
 	defer stopAsking()
-	answer := workflow.ExecuteActivity(withQuickAct(asking), activity, in)
+	answer := workflow.ExecuteActivity(summarized(withQuickAct(asking), n.Reason), activity, in)
 	if err := workflow.Await(ctx, func() bool { return answer.IsReady() || m.objections > 0 }); err != nil {
 		return err
 	}
@@ -129,13 +129,13 @@ func (m *manager) keepAsking(ctx workflow.Context, n managed.Next, activity, in,
 	if n.Do == managed.DoDiagnose {
 		options = withPatientRead(ctx)
 	}
-	asking, stopAsking := workflow.WithCancel(options)
+	asking, stopAsking := workflow.WithCancel(summarized(options, n.Reason))
 	defer stopAsking()
 	answer := workflow.ExecuteActivity(asking, activity, in)
 	calledOff := false
 	for !answer.IsReady() {
 		m.sendMessages()
-		if err := index(ctx, m.status(ctx), false); err != nil {
+		if err := m.publish(ctx, false); err != nil {
 			return err
 		}
 		m.handled = m.requests

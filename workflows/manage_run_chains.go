@@ -36,11 +36,14 @@ func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 		m.known.ReleaseNothing(key)
 		return nil
 	}
+	opening := chain.Opening(s.Run, s.Commit.Hash, pagesOf(ctx))
 	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            managed.ChainID(s.Run),
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		TypedSearchAttributes: Typed(append(chain.Attributes(s.Run, chain.PhaseMoving), managed.Attribute{Name: managed.AttrChanged, Value: managed.ListedTime(workflow.Now(ctx))})),
+		StaticSummary:         opening.Summary,
+		StaticDetails:         opening.Details,
 	}), chain.Type, chain.Input{
 		Root: s.Run, Commit: s.Commit.Hash, TriggeredBy: s.Triggerers(), Notify: s.Policy.Notify.Value, Listed: graph.At,
 	}).GetChildWorkflowExecution().Get(ctx, nil)
@@ -153,12 +156,15 @@ func (m *manager) replace(ctx workflow.Context, n managed.Next) error {
 
 // startRun starts the execution of a run, which outlives the one that starts it.
 func startRun(ctx workflow.Context, in managed.ManageRunInput, reuse enums.WorkflowIdReusePolicy) workflow.Future {
+	opening := managed.Opening(in.Run, in.Events, pagesOf(ctx))
 	return workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:            managed.ManageRunID(in.Run),
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: reuse,
 		TypedSearchAttributes: Typed(managed.StartAttributes(in.Run, in.Events, workflow.Now(ctx))),
 		Memo:                  managed.StartMemo(in.Run, in.Events, in.Chains),
+		StaticSummary:         opening.Summary,
+		StaticDetails:         opening.Details,
 	}), managed.ManageRunType, in).GetChildWorkflowExecution()
 }
 
@@ -235,7 +241,7 @@ func findChains(ctx workflow.Context, run spacelift.Run) (chains []managed.Chain
 			workflow.GetLogger(ctx).Warn("a run that is retried may be part of a chain that does not know of the retry", "run", run.Ref.String(), "error", err)
 			break
 		}
-		if workflow.Sleep(ctx, findChainsPause) != nil {
+		if sleep(ctx, findChainsPause, "Pause before chains that did not answer are asked again") != nil {
 			break
 		}
 	}

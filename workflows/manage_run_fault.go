@@ -53,11 +53,11 @@ func (m *manager) pauseAfterFault(ctx workflow.Context) error {
 		return nil
 	}
 	m.sendMessages()
-	if err := index(ctx, m.status(ctx), true); err != nil {
+	if err := m.publish(ctx, true); err != nil {
 		return err
 	}
 	pause := m.known.Fault.Until().Sub(workflow.Now(ctx))
-	if err := workflow.Sleep(ctx, max(pause, time.Second)); err != nil {
+	if err := sleep(ctx, max(pause, time.Second), "Pause after a failure of Gantry's own code: "+m.known.Fault.Reason); err != nil {
 		return err
 	}
 	return m.readRun(ctx, managed.Next{Do: managed.DoRead})

@@ -65,7 +65,7 @@ func (m *manager) fireDeadlines(ctx workflow.Context, _ managed.Next) error {
 
 // readRules reads the rules in effect for the run, with gate and deadlines if the
 // run asks for a decision.
-func (m *manager) readRules(ctx workflow.Context, _ managed.Next) error {
+func (m *manager) readRules(ctx workflow.Context, n managed.Next) error {
 	var a *activities.Activities
 	s := m.situation(ctx)
 	in := activities.ReadRulesInput{Run: s.Run, Labels: s.Labels}
@@ -76,7 +76,7 @@ func (m *manager) readRules(ctx workflow.Context, _ managed.Next) error {
 		in.GateAt = s.Unjudged()
 	}
 	var rules managed.Rules
-	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRules, in).Get(ctx, &rules)
+	err := workflow.ExecuteLocalActivity(summarized(withQuickCall(ctx), n.Reason), a.ReadRules, in).Get(ctx, &rules)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -101,8 +101,8 @@ func (m *manager) readRules(ctx workflow.Context, _ managed.Next) error {
 }
 
 // readRun reads the run to see what is true and who did it.
-func (m *manager) readRun(ctx workflow.Context, _ managed.Next) error {
-	run, err := fetchRun(ctx, m.known.Run)
+func (m *manager) readRun(ctx workflow.Context, n managed.Next) error {
+	run, err := fetchRun(ctx, m.known.Run, n.Reason)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -149,14 +149,18 @@ const retryWait = time.Minute
 // retry starts RetryRun, which outlives this execution.
 func (m *manager) retry(ctx workflow.Context, _ managed.Next) error {
 	retry, s := m.known.Retry, m.known.Facts()
+	in := managed.RetryRunInput{
+		Run: s.Run, By: managed.SourceGantry, Reason: retry.Reason, Attempt: retry.Attempt, TriggeredBy: s.Triggerers(), Chains: s.Released(),
+	}
+	opening := in.Opening(pagesOf(ctx))
 	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID: managed.RetryRunID(m.known.Run),
 		// One that has ended made no run, or it signaled this execution.
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
-	}), managed.RetryRunType, managed.RetryRunInput{
-		Run: s.Run, By: managed.SourceGantry, Reason: retry.Reason, Attempt: retry.Attempt, TriggeredBy: s.Triggerers(), Chains: s.Released(),
-	})
+		StaticSummary:         opening.Summary,
+		StaticDetails:         opening.Details,
+	}), managed.RetryRunType, in)
 	err := child.GetChildWorkflowExecution().Get(ctx, nil)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -171,7 +175,7 @@ func (m *manager) retry(ctx workflow.Context, _ managed.Next) error {
 		return nil
 	}
 	m.known.RetryStarts(now, "")
-	if answered, err := m.awaitFor(ctx, retryWait, child.IsReady); err != nil || !answered {
+	if answered, err := m.awaitFor(ctx, retryWait, "Time for the retry to make a run", child.IsReady); err != nil || !answered {
 		return err
 	}
 	var outcome managed.RetryRunOutcome

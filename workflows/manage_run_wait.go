@@ -28,7 +28,7 @@ func (m *manager) wait(ctx workflow.Context, n managed.Next) error {
 			// all of them costs less than one for each.
 			needed = decide.Earlier(needed, now.Add(managed.Shortest(s)))
 		}
-		m.silence.setAlarm(ctx, needed)
+		m.silence.setAlarm(ctx, needed, "Check the run unless news arrives. "+managed.Headline(s.RunStatus, s.Explain()))
 		if err := m.await(ctx, func() bool { return m.hasNews() || m.silence.alarm.IsReady() }); err != nil {
 			return err
 		}
@@ -48,10 +48,10 @@ func (m *manager) await(ctx workflow.Context, until func() bool) error {
 }
 
 // awaitFor is await with a timeout, and reports whether the condition holds.
-func (m *manager) awaitFor(ctx workflow.Context, timeout time.Duration, until func() bool) (bool, error) {
+func (m *manager) awaitFor(ctx workflow.Context, timeout time.Duration, summary string, until func() bool) (bool, error) {
 	m.idle = true
 	defer func() { m.idle = false }()
-	return awaitFor(ctx, timeout, until)
+	return awaitFor(ctx, timeout, summary, until)
 }
 
 // silence tracks how long an execution has gone without news, so it can poll
@@ -75,16 +75,16 @@ type silence struct {
 // reset records that news arrived.
 func (s *silence) reset(now time.Time) { s.since = now }
 
-// setAlarm makes the alarm fire no later than needed.
-func (s *silence) setAlarm(ctx workflow.Context, needed time.Time) {
+// setAlarm makes the alarm fire no later than needed. The summary is for a new timer.
+func (s *silence) setAlarm(ctx workflow.Context, needed time.Time, summary string) {
 	if s.alarm != nil {
 		if !s.alarm.IsReady() && !s.due.After(needed) {
 			return
 		}
 		s.stopAlarm()
 	}
-	timer, stop := workflow.WithCancel(ctx)
-	s.alarm, s.due, s.stopAlarm = workflow.NewTimer(timer, needed.Sub(workflow.Now(ctx))), needed, stop
+	cancelable, stop := workflow.WithCancel(ctx)
+	s.alarm, s.due, s.stopAlarm = workflow.NewTimerWithOptions(cancelable, needed.Sub(workflow.Now(ctx)), timer(summary)), needed, stop
 }
 
 // nextPoll returns when to poll the run if no news arrives: after its deadline
@@ -122,7 +122,7 @@ const crowdedPoll = time.Minute
 // nothing is reported. It returns an error only when the execution is canceled.
 func (m *manager) pollRun(ctx workflow.Context, s managed.Situation, n managed.Next) error {
 	silence := &m.silence
-	run, err := fetchRun(ctx, m.known.Run)
+	run, err := fetchRun(ctx, m.known.Run, "No news: "+n.Reason)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

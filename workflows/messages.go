@@ -79,7 +79,7 @@ func sendNext(ctx workflow.Context, channel string, outbox func() []managed.Noti
 	n := waiting[i]
 	left := tooOld - workflow.Now(ctx).Sub(n.Message.At)
 	in := activities.NotifyInput{Channel: channel, Message: n.Message}
-	err := workflow.ExecuteActivity(withNotification(ctx, max(left, lastTry)), a.Notify, in).Get(ctx, nil)
+	err := workflow.ExecuteActivity(summarized(withNotification(ctx, max(left, lastTry)), channel+": "+n.Message.Title), a.Notify, in).Get(ctx, nil)
 	if err != nil && ctx.Err() != nil {
 		return false
 	}

@@ -28,10 +28,10 @@ func withQuickCall(ctx workflow.Context) workflow.Context {
 	})
 }
 
-// fetchRun reads a run, with the patience of withQuickCall.
-func fetchRun(ctx workflow.Context, ref spacelift.RunRef) (run spacelift.Run, err error) {
+// fetchRun reads a run, with the patience of withQuickCall. why is the summary.
+func fetchRun(ctx workflow.Context, ref spacelift.RunRef, why string) (run spacelift.Run, err error) {
 	var a *activities.Activities
-	err = workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadRun, ref).Get(ctx, &run)
+	err = workflow.ExecuteLocalActivity(summarized(withQuickCall(ctx), why), a.ReadRun, ref).Get(ctx, &run)
 	return run, err
 }
 

@@ -26,9 +26,8 @@ func (t *tick) sendFindings(ctx workflow.Context) {
 	due := t.report.Carried.Announce(t.in.Notify, t.found.Now)
 	sent := make([]workflow.Future, len(due))
 	for i, d := range due {
-		sent[i] = workflow.ExecuteLocalActivity(ctx, a.Notify, activities.NotifyInput{
-			Channel: d.Channel, Message: d.Message(t.in.Account, t.report.At),
-		})
+		m := d.Message(t.in.Account, t.report.At)
+		sent[i] = workflow.ExecuteLocalActivity(summarized(ctx, d.Channel+": "+m.Title), a.Notify, activities.NotifyInput{Channel: d.Channel, Message: m})
 	}
 	for i, d := range due {
 		err := sent[i].Get(ctx, nil)

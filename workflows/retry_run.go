@@ -51,6 +51,8 @@ func RetryRun(ctx workflow.Context, in managed.RetryRunInput) (managed.RetryRunO
 // retryRun reads the run, and retries it if it has failed. It adds to the input
 // what it learns of the run on the way.
 func retryRun(ctx workflow.Context, in *managed.RetryRunInput) (failed spacelift.Transition, result activities.RetryRunResult, err error) {
+	show := func(what string) { workflow.SetCurrentDetails(ctx, in.Details(what, pagesOf(ctx))) }
+	show("Gantry reads the run that failed")
 	var a *activities.Activities
 	var run spacelift.Run
 	if err := workflow.ExecuteActivity(withRetrying(ctx), a.ReadRun, in.Run).Get(ctx, &run); err != nil {
@@ -67,15 +69,17 @@ func retryRun(ctx workflow.Context, in *managed.RetryRunInput) (failed spacelift
 		in.Chains = findChains(ctx, run)
 	}
 	began := workflow.Now(ctx)
+	show("Gantry asks Spacelift for another run")
 	for wait := managed.BlockFirst; ; wait = min(2*wait, managed.BlockMost) {
 		result = activities.RetryRunResult{}
-		err = workflow.ExecuteActivity(withRetrying(ctx), a.RetryRun, activities.RetryRunInput{Run: in.Run, FailedAt: failed.At}).Get(ctx, &result)
+		err = workflow.ExecuteActivity(summarized(withRetrying(ctx), in.Reason), a.RetryRun, activities.RetryRunInput{Run: in.Run, FailedAt: failed.At}).Get(ctx, &result)
 		// For a moment, the caller waits and decides about a block. Later nobody does.
 		waited := workflow.Now(ctx).Sub(began)
 		if err != nil || result.Outcome != managed.ActBlocked || waited < retryWait || waited > managed.RetryHeld {
 			return failed, result, err
 		}
-		if err := workflow.Sleep(ctx, wait); err != nil {
+		show(result.Reason)
+		if err := sleep(ctx, wait, in.Headline()+". "+result.Reason); err != nil {
 			return failed, result, err
 		}
 	}
@@ -107,10 +111,12 @@ func manageRetry(ctx workflow.Context, run spacelift.RunRef, of managed.RetryOf,
 		reuse = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
 		in.Events, in.Reopened = begunAgain(ctx, of), true
 	}
+	opening := managed.Opening(run, in.Events, pagesOf(ctx))
 	var err error
 	for range sameIDTries {
 		err = workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 			WorkflowID: managed.ManageRunID(run), ParentClosePolicy: enums.PARENT_CLOSE_POLICY_ABANDON, WorkflowIDReusePolicy: reuse,
+			StaticSummary: opening.Summary, StaticDetails: opening.Details,
 		}), managed.ManageRunType, in).GetChildWorkflowExecution().Get(ctx, nil)
 		if !temporal.IsWorkflowExecutionAlreadyStartedError(err) {
 			break
@@ -134,7 +140,7 @@ const sameIDTries = 3
 // begunAgain reads the events of a run that was retried under its own id: their
 // notifications may have met an execution that had ended.
 func begunAgain(ctx workflow.Context, of managed.RetryOf) []managed.RunEvent {
-	run, err := fetchRun(ctx, of.Run)
+	run, err := fetchRun(ctx, of.Run, "Read the run that is tried again under its own id")
 	if err != nil {
 		return nil // its execution reads the run later
 	}

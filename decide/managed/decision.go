@@ -176,7 +176,7 @@ func (s Situation) discounts(d decision) string {
 	}
 	switch {
 	case d.Commit != s.Commit.Hash:
-		return fmt.Sprintf("it was given for commit %s, and the run works on %s", shortHash(d.Commit), shortHash(s.Commit.Hash))
+		return fmt.Sprintf("it was given for commit %s, and the run works on %s", ShortHash(d.Commit), ShortHash(s.Commit.Hash))
 	case bySize(d.Delta, s.Delta) != 0:
 		return fmt.Sprintf("it was given for another plan (%s)", describeDelta(d.Delta))
 	}

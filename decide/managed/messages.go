@@ -65,7 +65,7 @@ func facts(s RunStatus) []notify.Fact {
 	add("Deletes", s.Resources.deleted())
 	add("Replaces", s.Resources.replaced())
 	if c := s.Commit; c.Hash != "" {
-		add("Commit", strings.TrimSpace(shortHash(c.Hash)+" "+firstLine(c.Message)))
+		add("Commit", strings.TrimSpace(ShortHash(c.Hash)+" "+firstLine(c.Message)))
 		add("Author", strings.TrimSpace(c.AuthorName+" "+parenthesized(c.AuthorLogin)))
 	}
 	add("Triggered by", s.TriggeredBy)
@@ -73,8 +73,8 @@ func facts(s RunStatus) []notify.Fact {
 	return list
 }
 
-// shortHash returns as much of a commit's hash as people compare.
-func shortHash(hash string) string {
+// ShortHash returns as much of a commit's hash as people compare.
+func ShortHash(hash string) string {
 	if hash == "" {
 		return "unknown"
 	}
