@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ type account struct {
 	simulator *simulator.Simulator
 	keeper    *keeper // nil when nothing is kept
 	listener  net.Listener
+	handler   http.Handler // of the listener; nil for the simulator alone
 }
 
 // openAccount opens the account in a file, or a new one if there is no such file or
@@ -48,7 +50,7 @@ func openAccount(path string, o simulator.Options, fresh, prepare func(*simulato
 // serve answers until ctx ends. It stops in an order that loses nothing: first the
 // server, then the simulation, and then it saves the account.
 func (a *account) serve(ctx context.Context) error {
-	srv := &http.Server{Handler: a.simulator, ReadHeaderTimeout: 5 * time.Second}
+	srv := &http.Server{Handler: cmp.Or(a.handler, http.Handler(a.simulator)), ReadHeaderTimeout: 5 * time.Second}
 	run, ctx := errgroup.WithContext(ctx)
 	run.Go(func() error {
 		if err := srv.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -19,6 +20,7 @@ import (
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/deploy"
+	"github.com/gantryhq/gantry/notify/channels"
 	"github.com/gantryhq/gantry/service"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/temporalserver"
@@ -49,8 +51,8 @@ var labPeople = []string{"alice", "bob", "carol"}
 // one whose deletes two people must approve, one that Gantry only watches, and
 // one that is not managed.
 var labStacks = []simulator.Stack{
-	{ID: "network-prod", Name: "network / prod", Labels: []string{"gantry:managed", "gantry:confirm=auto"}},
-	{ID: "billing-prod", Name: "billing / prod", Labels: []string{"gantry:managed", "gantry:confirm=no-deletes", "gantry:approvals=2"}},
+	{ID: "network-prod", Name: "network / prod", Labels: []string{"gantry:managed", "gantry:confirm=auto", "gantry:notify=" + labChannel}},
+	{ID: "billing-prod", Name: "billing / prod", Labels: []string{"gantry:managed", "gantry:confirm=no-deletes", "gantry:approvals=2", "gantry:notify=" + labChannel}},
 	{ID: "app-prod", Name: "app / prod", Labels: []string{"gantry:managed"}},
 	{ID: "sandbox", Name: "sandbox", Labels: []string{"env:dev"}},
 }
@@ -143,6 +145,8 @@ func startTemporal(ctx context.Context, o labOptions, log *slog.Logger) (*tempor
 func labConfig(data, gantryURL, spaceliftURL, temporalUI string) config.Config {
 	c := config.Default()
 	c.Data, c.PublicURL, c.Temporal.UIURL = data, gantryURL, temporalUI
+	c.Channels = []config.Channel{{Name: labChannel, Kind: string(channels.Slack), URL: spaceliftURL + messagesPath, AllowPrivate: true}}
+	c.Guardian.Notify = []string{labChannel}
 	c.Accounts = []config.Account{{
 		Name: labAccount, Endpoint: spaceliftURL, APIKeyID: labKeyID, APIKeySecret: labKeySecret, WebhookSecrets: []string{labWebhookSecret},
 	}}
@@ -180,6 +184,10 @@ func openLabAccount(ctx context.Context, o labOptions, gantryURL string, log *sl
 		return nil, errors.Join(err, listener.Close())
 	}
 	a.listener = listener
+	routes := http.NewServeMux()
+	routes.Handle(messagesPath, &slack{})
+	routes.Handle("/", a.simulator)
+	a.handler = routes
 	return a, nil
 }
 

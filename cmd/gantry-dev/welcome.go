@@ -19,6 +19,7 @@ Gantry's lab is ready.
   Webhook       {{.Gantry}}/webhook      secret: {{.Secret}}
   Temporal UI   {{.TemporalUI}}
   Spacelift     {{.Spacelift}}      simulated, account {{.Account}}
+  Messages      {{.Spacelift}}/messages      as Slack would show them
   Approvers     {{.People}}      token: gantry_<name>
 
 Paste this into another terminal:
