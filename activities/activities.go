@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/spacelift"
@@ -36,8 +37,9 @@ type Activities struct {
 	// Temporal lists, queries and signals executions.
 	Temporal Temporal
 
-	// Notifier sends messages to people.
+	// Notifier sends messages to people, which link to Gantry's Pages.
 	Notifier Notifier
+	Pages    decide.Pages
 
 	// Alarms are the channels that receive every alarm about a run, beside those of its
 	// stack.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/notify"
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // NotifyInput is a message for one channel.
@@ -26,7 +28,7 @@ func (a *Activities) Notify(ctx context.Context, in NotifyInput) error {
 	if a.Notifier == nil {
 		return undeliverable(&notify.UnknownChannelError{Channel: in.Channel})
 	}
-	err := a.Notifier.Send(ctx, in.Channel, in.Message)
+	err := a.Notifier.Send(ctx, in.Channel, a.linked(in.Message))
 	if err == nil {
 		return nil
 	}
@@ -44,6 +46,25 @@ func (a *Activities) Notify(ctx context.Context, in NotifyInput) error {
 			temporal.ApplicationErrorOptions{Cause: err, NextRetryDelay: away.RetryAfter})
 	}
 	return err
+}
+
+// linked returns a message with a link to Gantry's page of its subject, where the reader can
+// act or learn more.
+func (a *Activities) linked(m notify.Message) notify.Message {
+	run := spacelift.RunRef{Account: spacelift.Account(m.Account), Stack: spacelift.StackID(m.Stack), Run: spacelift.RunID(m.Run)}
+	page, text := a.Pages.Run(run), "Open in Gantry"
+	switch {
+	case m.Run == "":
+		page = a.Pages.Health()
+	case slices.Contains([]string{notify.ChainHeld, notify.ChainResumed, notify.ChainEnded}, m.Type):
+		page = a.Pages.Chain(run)
+	case slices.Contains([]string{notify.RunDecisionNeeded, notify.RunReminder, notify.RunEscalated}, m.Type):
+		text = "Approve or reject"
+	}
+	if page != "" {
+		m.Links = append([]notify.Link{{Text: text, URL: page}}, m.Links...)
+	}
+	return m
 }
 
 func undeliverable(err error) error {

@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/notify/channels"
 )
@@ -24,10 +25,11 @@ var message = notify.Message{ID: "msg_1", Type: notify.RunDecisionNeeded, At: no
 type notifier struct {
 	err  error
 	sent []string
+	last notify.Message
 }
 
 func (c *notifier) Send(_ context.Context, channel string, m notify.Message) error {
-	c.sent = append(c.sent, channel+" "+m.ID)
+	c.sent, c.last = append(c.sent, channel+" "+m.ID), m
 	return c.err
 }
 
@@ -95,5 +97,30 @@ func TestNotifyArrives(t *testing.T) {
 func TestNotifyWithoutChannels(t *testing.T) {
 	if err := (&activities.Activities{}).Notify(t.Context(), activities.NotifyInput{Channel: "deploys", Message: message}); !nonRetryable(err) {
 		t.Errorf("%v, want it to be final", err)
+	}
+}
+
+// Every message links to the page of what it is about, once Gantry knows its own address.
+func TestMessagesLinkToGantry(t *testing.T) {
+	const gantry = "https://gantry.example.com"
+	run := gantry + "/accounts/acme/stacks/network/runs/01A"
+	for _, tc := range []struct{ kind, run, text, url string }{
+		{notify.RunDecisionNeeded, "01A", "Approve or reject", run},
+		{notify.RunReminder, "01A", "Approve or reject", run},
+		{notify.RunDecided, "01A", "Open in Gantry", run},
+		{notify.RunEnded, "01A", "Open in Gantry", run},
+		{notify.ChainHeld, "01A", "Open in Gantry", run + "/chain"},
+		{notify.AccountFinding, "", "Open in Gantry", gantry + "/health"},
+	} {
+		m := notify.Message{ID: "msg_1", Type: tc.kind, At: noon, Title: "x", Account: "acme", Stack: "network", Run: tc.run}
+		for pages, want := range map[decide.Pages][]notify.Link{gantry: {{Text: tc.text, URL: tc.url}}, "": nil} {
+			to := &notifier{}
+			if err := (&activities.Activities{Notifier: to, Pages: pages}).Notify(t.Context(), activities.NotifyInput{Channel: "deploys", Message: m}); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, to.last.Links); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.kind, diff)
+			}
+		}
 	}
 }

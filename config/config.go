@@ -28,7 +28,7 @@ type Config struct {
 	Listen         string              `setting:"listen" doc:"Address of the public listener: the webhook, the API, Swagger UI, and probes without details."`
 	OpsListen      string              `setting:"opsListen" doc:"Address of the operations listener: /metrics, /readyz with every detail, /healthz and pprof, without tokens. Keep it inside. Empty for none."`
 	TrustedProxies Names               `setting:"trustedProxies" doc:"Addresses or networks (10.0.0.0/8) of the proxies in front of Gantry. Their X-Forwarded-For or Forwarded header names the source of a request. In the environment, with commas between."`
-	PublicURL      string              `setting:"publicUrl" doc:"Address of Gantry in browsers, such as https://gantry.acme.example. People sign in there, and Temporal's UI links there. Without one, the host of each request decides whether session cookies need https."`
+	PublicURL      string              `setting:"publicUrl" doc:"Address of Gantry in browsers, such as https://gantry.acme.example. People sign in there, and messages and Temporal's UI link there. Without one, the host of each request decides whether session cookies need https."`
 	ProxyProtocol  bool                `setting:"proxyProtocol" doc:"Whether connections from trustedProxies begin with a PROXY header, version 1 or 2, that names the source."`
 	TLS            TLS                 `setting:"tls"`
 	ShutdownDelay  time.Duration       `setting:"shutdownDelay" doc:"Time between readiness 503 and the end of new requests when Gantry stops, for load balancers to notice. 5s suits Kubernetes."`

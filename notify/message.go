@@ -56,6 +56,10 @@ type Message struct {
 	// letters, digits, "_" and "-".
 	ID string `json:"id"`
 
+	// Thread is the same in all messages about one thing, such as a run, a chain or a
+	// finding. With Type it says what a later message adds to, or replaces.
+	Thread string `json:"thread,omitempty"`
+
 	Type string    `json:"type"`
 	At   time.Time `json:"at"` // of the event, not of sending
 

@@ -244,7 +244,7 @@ func (p *process) worker() func(context.Context) error {
 		clients[name] = audited{c, name, p.audit}
 	}
 	acts := &activities.Activities{
-		Accounts: clients, WebhookSecrets: p.accounts.secrets, Definitions: p.reloader.definitions, Notifier: &p.reloader, Temporal: p.temporal,
+		Accounts: clients, WebhookSecrets: p.accounts.secrets, Definitions: p.reloader.definitions, Notifier: &p.reloader, Pages: decide.Pages(p.Config.PublicURL), Temporal: p.temporal,
 		Alarms: p.Config.Guardian.Notify, OnConfirmedUnseen: confirmedUnseen(p.registry).Inc, OnBypassed: p.onBypassed(),
 	}
 	return func(ctx context.Context) error { return work(ctx, p.temporal, acts, &p.polling, p.Options) }

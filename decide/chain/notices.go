@@ -89,7 +89,7 @@ func (c *Chain) heldChannels(conditions []condition) []string {
 // send queues a message. Its id is made of its subject and the time that began, so
 // that it is sent once.
 func (c *Chain) send(at time.Time, channels []string, m notify.Message, since time.Time) {
-	m.At = at
+	m.At, m.Thread = at, managed.ChainID(c.Root)
 	m.Account, m.Stack, m.Run = string(c.Root.Account), string(c.Root.Stack), string(c.Root.Run)
 	m.Facts = []notify.Fact{{Name: "Chain", Value: managed.ChainID(c.Root)}}
 	for _, channel := range channels {

@@ -49,7 +49,7 @@ func (r *Record) Broke(at time.Time, bug error) {
 	for _, channel := range r.Rules.Policy.Notify.Value {
 		r.Outbox = append(r.Outbox, Notice{Channel: channel, Message: notify.Message{
 			ID: notify.MessageID(ManageRunID(r.Run), notify.RunHeld, channel, "fault", at.Format(time.RFC3339)), At: at,
-			Type: notify.RunHeld, Urgency: notify.Alarm, Account: string(r.Run.Account), Stack: string(r.Run.Stack), Run: string(r.Run.Run), URL: r.Rules.URL,
+			Type: notify.RunHeld, Thread: ManageRunID(r.Run), Urgency: notify.Alarm, Account: string(r.Run.Account), Stack: string(r.Run.Stack), Run: string(r.Run.Run), URL: r.Rules.URL,
 			Title: fmt.Sprintf("%s: Gantry can't manage a run", r.Run.Stack),
 			Text:  "Gantry's own code failed on this run. " + decide.Sentence(faultWho+" can repair that: "+r.Fault.Reason),
 		}})

@@ -30,7 +30,7 @@ func (r *Record) enqueue(s Situation, at time.Time, channels []string, m notify.
 	shown := r.readFacts()
 	m.At = at
 	m.Account, m.Stack, m.StackName, m.Run = string(s.Run.Account), string(s.Run.Stack), shown.StackName, string(s.Run.Run)
-	m.URL, m.State = shown.URL, string(shown.State)
+	m.URL, m.State, m.Thread = shown.URL, string(shown.State), ManageRunID(s.Run)
 	m.Facts = append(facts(shown), m.Facts...)
 	for _, channel := range channels {
 		m.ID = notify.MessageID(append([]string{ManageRunID(s.Run), m.Type, channel}, about...)...)

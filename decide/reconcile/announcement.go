@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/notify"
@@ -72,13 +73,15 @@ func (a *Announcement) Message(account spacelift.Account, at time.Time) notify.M
 		Text:  f.Summary + ". What to do: " + f.Fix + ".",
 		Facts: []notify.Fact{{Name: "Account", Value: string(account)}, {Name: "Since", Value: f.Since.UTC().Format(time.RFC3339)}},
 	}
+	since := f.Since.UTC().Format(time.RFC3339)
+	m.Thread = strings.Join([]string{"finding", string(account), string(f.Kind), since}, "/")
 	turn := "begun"
 	if a.Over {
 		turn = "over"
 		m.Title, m.Urgency, m.Text = "Over: "+m.Title, notify.Info, "It was: "+f.Summary+"."
 		m.Facts = append(m.Facts, notify.Fact{Name: "Over since", Value: at.Format(time.RFC3339)})
 	}
-	m.ID = notify.MessageID(m.Type, string(account), string(f.Kind), f.Since.UTC().Format(time.RFC3339), turn, a.Channel)
+	m.ID = notify.MessageID(m.Type, string(account), string(f.Kind), since, turn, a.Channel)
 	return m
 }
 

@@ -44,6 +44,7 @@ var (
 func decision() notify.Message {
 	return notify.Message{
 		ID:        "msg_0123456789abcdef",
+		Thread:    "run/acme/network-prod/01J8ZK3V5Q2N7M4R6T8W0Y1XAB",
 		Type:      notify.RunDecisionNeeded,
 		At:        happened,
 		Title:     "network-prod waits for 2 approvals",

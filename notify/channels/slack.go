@@ -124,7 +124,7 @@ func fields(m notify.Message) (sections []slackBlock, left int) {
 func links(m notify.Message) string {
 	all := m.Links
 	if m.URL != "" {
-		all = append([]notify.Link{{Text: "Open in Spacelift", URL: m.URL}}, all...)
+		all = append(slices.Clone(all), notify.Link{Text: "Open in Spacelift", URL: m.URL})
 	}
 	const between = " · "
 	line := ""
