@@ -307,18 +307,14 @@ const (
 	sentName = "sent.json"
 )
 
-// writeNote notes a place in the log. It isn't flushed: a note that a crash took back is
-// older than the log, which does no harm.
+// writeNote notes a place in the log. A note that a crash took back is older than the log,
+// which does no harm.
 func writeNote(dir, name string, h Head) error {
 	content, err := json.Marshal(h)
 	if err != nil {
 		return err
 	}
-	temporary := filepath.Join(dir, name+".new")
-	if err := os.WriteFile(temporary, content, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temporary, filepath.Join(dir, name))
+	return folder.Replace(filepath.Join(dir, name), content, 0o600, nil)
 }
 
 // readNote returns a note; the zero Head if there is none.

@@ -14,6 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/gantryhq/gantry/authority"
+	"github.com/gantryhq/gantry/folder"
 )
 
 // RevokeToken notes in a configuration file that a token is revoked, and changes nothing
@@ -48,19 +49,21 @@ func RevokeToken(name, token string, at time.Time) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w; write revoked: %s into the entry of the token yourself", name, err, when)
 	}
-	written, err := writeBeside(name, changed, info.Mode())
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(written) }() // unless it took the file's place
 	before.Tokens[i].Revoked = when
-	if after, err := readAlone(written); err != nil || !reflect.DeepEqual(before, after) {
-		return fmt.Errorf("%s can't be edited safely; write revoked: %s into the entry of the token yourself", name, when)
-	}
-	if err := os.Rename(written, name); err != nil {
+	unsafe := fmt.Errorf("%s can't be edited safely; write revoked: %s into the entry of the token yourself", name, when)
+	err = folder.Replace(name, changed, info.Mode(), func(written string) error {
+		if after, err := readAlone(written); err != nil || !reflect.DeepEqual(before, after) {
+			return unsafe
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, unsafe):
+		return unsafe
+	case err != nil:
 		return fmt.Errorf("replace configuration file: %w", err)
 	}
-	return nil
+	return folder.Sync(filepath.Dir(name)) // a crash must not take the revocation back
 }
 
 // readAlone reads a file without the environment.
@@ -68,20 +71,6 @@ func readAlone(name string) (Config, error) {
 	l := Loaded{Origins: map[string]string{}, positions: map[string]position{}}
 	problems := l.readFile(name)
 	return l.Config, errors.Join(problems...)
-}
-
-// writeBeside writes a new file beside another, and returns its name.
-func writeBeside(name string, content []byte, mode os.FileMode) (string, error) {
-	f, err := os.CreateTemp(filepath.Dir(name), ".gantry-*")
-	if err != nil {
-		return "", fmt.Errorf("write configuration file: %w", err)
-	}
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Chmod(mode.Perm()), f.Sync(), f.Close()); err != nil {
-		_ = os.Remove(f.Name())
-		return "", fmt.Errorf("write configuration file: %w", err)
-	}
-	return f.Name(), nil
 }
 
 // withRevoked adds a line to the entry of a token, or a setting if the entry is on one

@@ -1,5 +1,5 @@
 // Package folder holds what a store does with its folder as a whole: it locks it
-// against other processes, and flushes its entries.
+// against other processes, flushes its entries, and replaces its files.
 package folder
 
 import (
@@ -61,4 +61,27 @@ func Sync(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// Replace writes a new file beside another and has it take that one's place, so that there
+// is a complete file at any time, even after a crash: the old one or the new one. accept
+// receives the new file's path first, and can refuse it by an error; nil accepts it.
+func Replace(path string, content []byte, mode os.FileMode, accept func(written string) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	// Flushed before it is renamed: a power cut would leave an empty file.
+	err = errors.Join(err, f.Chmod(mode.Perm()), f.Sync(), f.Close())
+	if err == nil && accept != nil {
+		err = accept(f.Name())
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
 }

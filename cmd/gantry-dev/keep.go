@@ -11,6 +11,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/gantryhq/gantry/folder"
 	"github.com/gantryhq/gantry/simulator"
 )
 
@@ -89,14 +90,13 @@ func (k *keeper) save() error {
 	if sum == k.saved {
 		return nil
 	}
-	next := k.path + ".tmp"
-	if err := writeSynced(next, b.Bytes()); err != nil {
-		return fmt.Errorf("save the simulated account: %w", err)
-	}
-	if now, err := os.Stat(k.path); err == nil && (k.file == nil || !os.SameFile(now, k.file) || now.ModTime() != k.file.ModTime()) {
-		return fmt.Errorf("save the simulated account in %s: %w", k.path, errTaken)
-	}
-	if err := os.Rename(next, k.path); err != nil {
+	err := folder.Replace(k.path, b.Bytes(), 0o600, func(string) error { // it holds secrets
+		if now, err := os.Stat(k.path); err == nil && (k.file == nil || !os.SameFile(now, k.file) || now.ModTime() != k.file.ModTime()) {
+			return fmt.Errorf("%s: %w", k.path, errTaken)
+		}
+		return nil
+	})
+	if err != nil {
 		return fmt.Errorf("save the simulated account: %w", err)
 	}
 	file, err := os.Stat(k.path)
@@ -105,17 +105,4 @@ func (k *keeper) save() error {
 	}
 	k.file, k.saved = file, sum
 	return nil
-}
-
-// writeSynced writes a file that only its owner may read: it holds secrets.
-func writeSynced(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync() // before the rename, or a power cut leaves an empty file
-	}
-	return errors.Join(err, f.Close())
 }
