@@ -70,7 +70,7 @@ func orderHolds(x *index) []Violation {
 			if r == nil || x.skipped(parent, a.call.Began) || x.madeUp(parent, r, a.call.Began) {
 				continue
 			}
-			if was, is := r.at(a.span.from), r.at(a.call.Began); !goodFor(was.RunState.State) && !goodFor(is.RunState.State) {
+			if was, is := r.at(a.span.from), r.at(a.call.Began); !releases(was.RunState.State) && !releases(is.RunState.State) {
 				all = append(all, violation(a.run.name(), fmt.Sprintf("Gantry confirmed while %s, which goes first on the same commit, was %s", r.name(), was.RunState.State), was, a.read, a.call))
 			}
 		}
@@ -87,9 +87,9 @@ func (x *index) madeUp(stack string, failed *run, before time.Duration) bool {
 	})
 }
 
-// goodFor reports whether a run that ended so lets those behind it pass. A run that
+// releases reports whether a run in this state releases the runs behind it. A run that
 // Spacelift skipped, or that somebody took out of the queue, did nothing.
-func goodFor(state string) bool {
+func releases(state string) bool {
 	return slices.Contains([]string{"FINISHED", "SKIPPED", "CANCELED"}, state)
 }
 
@@ -284,6 +284,6 @@ func (x *index) passed(stack string, root *run, before time.Duration) bool {
 	}
 	return slices.ContainsFunc(x.order, func(r *run) bool {
 		end := r.at(before)
-		return r.stack == stack && end.N > 0 && goodFor(end.RunState.State) && end.Ended > root.states[0].Ended
+		return r.stack == stack && end.N > 0 && releases(end.RunState.State) && end.Ended > root.states[0].Ended
 	})
 }

@@ -10,9 +10,9 @@ import (
 )
 
 func TestGoodHistoriesPass(t *testing.T) {
-	for name, tell := range stories {
+	for name, story := range stories {
 		t.Run(name, func(t *testing.T) {
-			for _, v := range Check(tell()) {
+			for _, v := range Check(story()) {
 				t.Error(v)
 			}
 		})
@@ -22,9 +22,9 @@ func TestGoodHistoriesPass(t *testing.T) {
 // An answer that shows what a confirmation did, and that was asked for before it,
 // accuses nobody.
 func TestAnAnswerThatCameAfterTheActIsNoWarning(t *testing.T) {
-	for name, tell := range stories {
+	for name, story := range stories {
 		t.Run(name, func(t *testing.T) {
-			records := tell()
+			records := story()
 			for i := len(records) - 1; i > 0; i-- {
 				act, read := records[i], records[i-1]
 				if act.Call == nil || !mutates(act, "runConfirm") || read.Call == nil {
