@@ -32,6 +32,7 @@ func auditSite(t testing.TB, words ...string) *webtest.Site {
 		}
 	}
 	s := webtest.New(t)
+	s.Answer("GET /v1/me", api.Caller{Name: "ada", Groups: []string{}, How: "session", Credential: "sso", Grants: []api.Grant{{Role: "admin"}}})
 	s.Handle("GET /v1/audit", func(w http.ResponseWriter, r *http.Request) {
 		list := api.AuditList{Entries: entries[:3], NextPageToken: new("older")}
 		if r.URL.Query().Get("pageToken") != "" {
@@ -60,6 +61,9 @@ func TestAuditPage(t *testing.T) {
 		if !strings.Contains(d.Text(), want) {
 			t.Errorf("it lacks %q: %s", want, d.Text())
 		}
+	}
+	if len(d.All("a", "href", "./audit")) != 1 || len(webtest.New(t).Get("nowhere").All("a", "href", "./audit")) != 0 {
+		t.Error("the page is in the navigation of others than administrators, or not in theirs")
 	}
 	more := d.All("a", "rel", "next")
 	if len(more) != 1 || !strings.Contains(more[0].Attr("href"), "pageToken=older") {

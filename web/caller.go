@@ -18,3 +18,9 @@ func mayOperate(ctx context.Context, account string) bool {
 		return (g.Role == "operator" || g.Role == "admin") && (len(g.Accounts) == 0 || slices.Contains(g.Accounts, account))
 	})
 }
+
+// administers reports whether the caller is an administrator of something.
+func administers(ctx context.Context) bool {
+	me := caller(ctx)
+	return me != nil && slices.ContainsFunc(me.Grants, func(g api.Grant) bool { return g.Role == "admin" })
+}

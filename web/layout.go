@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -34,9 +35,9 @@ func groupsOf(groups []string) string {
 	return strings.Join(groups, ", ")
 }
 
-// navigation returns the pages of the main navigation.
-func (p *Pages) navigation() []link {
+// navigation returns the pages of the main navigation that the caller may open.
+func (p *Pages) navigation(ctx context.Context) []link {
 	return slices.DeleteFunc(slices.Clone(navigation), func(l link) bool {
-		return !p.Serves(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/" + l.path}, Host: "gantry"})
+		return l.path == "audit" && !administers(ctx) || !p.Serves(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/" + l.path}, Host: "gantry"})
 	})
 }
