@@ -70,3 +70,15 @@ func TestBrowserPictureCalendar(t *testing.T) {
 	b.Open(calendarSite(t).URL + "calendar?zone=Europe/Berlin&stack=network-prod")
 	b.Picture("page-calendar")
 }
+
+// However long what others wrote is, no page becomes wider than the window.
+func TestBrowserHostileTextOnOperatorsPages(t *testing.T) {
+	b := chromium.Open(t)
+	b.View(360, "light")
+	for name, address := range map[string]string{
+		"calendar": hostileCalendar(t).URL + "calendar", "stack": hostileCalendar(t).URL + "calendar?stack=x", "health": healthSite(t, "critical", hostileText).URL + "health", "audit": auditSite(t, hostileText).URL + "audit",
+	} {
+		b.Open(address)
+		b.Inspect("hostile-" + name)
+	}
+}

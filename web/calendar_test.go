@@ -196,20 +196,30 @@ func TestCalendarWhenClocksChange(t *testing.T) {
 	}
 }
 
-// What others wrote is text, whatever it contains.
-func TestHostileTextOnOperatorsPages(t *testing.T) {
-	evil := `<script>alert(1)</script>` + "\u202e" + `"' onload=x ` + strings.Repeat("W", 400)
+// hostileText is a text that others wrote: markup, a mark that turns the direction of text, and
+// a word without an end.
+var hostileText = `<script>alert(1)</script>` + "\u202e" + `"' onload=x ` + strings.Repeat("W", 10_000)
+
+// hostileCalendar is a calendar whose freeze and stack have hostile texts.
+func hostileCalendar(t testing.TB) *webtest.Site {
 	s := calendarSite(t)
 	freeze := aFreeze
-	freeze.Reason, freeze.DeclaredBy = evil, evil
+	freeze.Reason, freeze.DeclaredBy = hostileText, hostileText
 	s.Handle("GET /v1/accounts/acme/windows", func(w http.ResponseWriter, r *http.Request) {
 		webtest.Write(w, http.StatusOK, api.Calendar{
 			Account: "acme", From: hour(1, 0), Until: hour(8, 0), Windows: []api.Window{}, Freezes: []api.Freeze{freeze},
-			Rows: []api.CalendarRow{{Kind: "stack", Name: evil, Windows: []string{}, Gate: api.Gate{At: webtest.Now, Reason: &evil}, Periods: []api.CalendarPeriod{}}},
+			Rows: []api.CalendarRow{{Kind: "stack", Name: hostileText, Windows: []string{}, Gate: api.Gate{At: webtest.Now, Reason: &hostileText}, Periods: []api.CalendarPeriod{
+				{From: hour(1, 0), Until: hour(8, 0), Windows: []string{hostileText[:60]}, Freezes: []string{freeze.ID}},
+			}}},
 		})
 	})
-	health, audit := healthSite(t, "critical", evil), auditSite(t, evil)
-	for _, d := range []*webtest.Document{s.Get("calendar?stack=" + url.QueryEscape(evil[:60])), health.Get("health"), audit.Get("audit")} {
+	return s
+}
+
+// What others wrote is text, whatever it contains.
+func TestHostileTextOnOperatorsPages(t *testing.T) {
+	calendar, health, audit := hostileCalendar(t), healthSite(t, "critical", hostileText), auditSite(t, hostileText)
+	for _, d := range []*webtest.Document{calendar.Get("calendar?stack=" + url.QueryEscape(hostileText[:60])), calendar.Get("calendar"), health.Get("health"), audit.Get("audit")} {
 		if d.Status != http.StatusOK || strings.Contains(d.HTML, "<script>alert") || !strings.Contains(d.Text(), "<script>alert(1)</script>") {
 			t.Errorf("%d %s", d.Status, d.HTML)
 		}
