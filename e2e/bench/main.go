@@ -78,6 +78,7 @@ func (b *bench) run(ctx context.Context) error {
 		{"Chains: 1,000 stacks that follow each other", b.chains},
 		{"Reconcile: a tick over 2,000 stacks that finds nothing, against one stack", b.reconcile},
 		{"From UNCONFIRMED to runConfirm, warm worker, idle machine; from Gantry's check to runConfirm, slow API", b.reaction},
+		{"Pages: an account of 2,000 stacks", b.pages},
 		{"Sizes and starts", b.sizes},
 	} {
 		fmt.Printf("\n%s\n\n", part.title)

@@ -108,8 +108,8 @@ func (p *program) processorTime() (time.Duration, error) {
 	return time.Duration(total) * time.Second / ticksPerSecond, nil
 }
 
-// startGantry starts the product with its inbox in dir.
-func (b *bench) startGantry(ctx context.Context, dir, temporal, spaceliftURL string) (*program, error) {
+// startGantry starts the product with its inbox in dir, and more arguments.
+func (b *bench) startGantry(ctx context.Context, dir, temporal, spaceliftURL string, more ...string) (*program, error) {
 	address, err := freeAddress(ctx)
 	if err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ func (b *bench) startGantry(ctx context.Context, dir, temporal, spaceliftURL str
 		"GANTRY_ACCOUNT=acme", "GANTRY_WEBHOOK_SECRET=" + webhookSecret,
 		"SPACELIFT_API_KEY_ENDPOINT=" + spaceliftURL, "SPACELIFT_API_KEY_ID=" + keyID, "SPACELIFT_API_KEY_SECRET=" + keySecret,
 		"TEMPORAL_ADDRESS=" + temporal,
-	}, b.gantry, "serve", "--listen", address, "--ops-listen", ops, "--data", filepath.Join(dir, "inbox"))
+	}, b.gantry, append([]string{"serve", "--listen", address, "--ops-listen", ops, "--data", filepath.Join(dir, "inbox")}, more...)...)
 	if err != nil {
 		return nil, err
 	}
