@@ -499,6 +499,23 @@ func isIDByte(b byte) bool {
 	return b >= '0' && b <= '9' || b >= 'A' && b <= 'Z' || b >= 'a' && b <= 'z' || b == '-' || b == '_'
 }
 
+// mostBlockers is the number of stacks in the way that have their buttons at the top.
+const mostBlockers = 5
+
+// refusedElsewhere returns a refusal that no stack on the page shows beside its buttons;
+// nil if there is none.
+func (v *chainView) refusedElsewhere() *refusedChange {
+	r := v.Refused
+	if r == nil || v.Picked != nil && v.Picked.Stack == r.Stack {
+		return nil
+	}
+	first := v.InTheWay[:min(len(v.InTheWay), mostBlockers)]
+	if slices.ContainsFunc(first, func(s chainStack) bool { return s.Stack == r.Stack }) {
+		return nil
+	}
+	return r
+}
+
 // refusedAt returns the refusal of a change to a stack; nil if there was none. An empty do
 // is any change.
 func (v *chainView) refusedAt(stack, do string) *refusedChange {

@@ -568,14 +568,14 @@ func chainAnswer(v *chainView) templ.Component {
 			}
 		}
 		for i, s := range v.InTheWay {
-			if i < 5 {
+			if i < mostBlockers {
 				templ_7745c5c3_Err = blocker(v, s).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 			}
 		}
-		if n := len(v.InTheWay) - 5; n > 0 {
+		if n := len(v.InTheWay) - mostBlockers; n > 0 {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 39, "<p><a href=\"#stacks\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -617,7 +617,7 @@ func chainAnswer(v *chainView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		if r := v.refusedAt("", ""); r != nil {
+		if r := v.refusedElsewhere(); r != nil {
 			templ_7745c5c3_Err = Refused(r.Title, r.Why()).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err

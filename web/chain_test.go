@@ -195,6 +195,15 @@ func TestARefusalStaysAtItsButton(t *testing.T) {
 	}
 }
 
+// A refusal is shown also where its button is gone, such as in a chain that has ended.
+func TestARefusalWithoutItsButton(t *testing.T) {
+	c := aChain()
+	c.Phase, c.EndedAt = "done", new(noon)
+	s := chainSite(t, c)
+	s.Refuse("POST /v1/accounts/acme/chains/"+aRun.Run+"/skip", http.StatusConflict, "Chain has ended", "nothing is left to skip")
+	shows(t, s.Post(chainPath, url.Values{"do": {"skip"}, "stack": {"queue"}}), "Chain has ended. Nothing is left to skip.")
+}
+
 // A viewer is offered nothing that the API would refuse.
 func TestAViewerHasNoButtons(t *testing.T) {
 	s := chainSite(t, aChain())

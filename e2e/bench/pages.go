@@ -20,7 +20,7 @@ import (
 )
 
 // pagesToken is the token of a person who opens pages.
-const pagesToken = "bench-token-of-a-person-who-reads-pages" //nolint:gosec // serves loopback only
+const pagesToken = "bench-token-of-a-person-who-reads-pages"
 
 // pages measures how long pages over 2,000 stacks take, and what is transferred.
 func (b *bench) pages(ctx context.Context) error {
