@@ -84,7 +84,11 @@ func waitFlags(cmd *cobra.Command) waitFor {
 
 // after prints what a change did and, with --wait, waits for the end of the run.
 func (w waitFor) after(ctx context.Context, s *session, name runName, run api.Run, done string) error {
-	if !s.Structured() {
+	switch {
+	case s.Structured():
+	case s.Format == output.Name:
+		fmt.Fprintln(s.Out, name)
+	default:
 		fmt.Fprintf(s.Out, "%s: %s\n", name, done)
 		if err := s.printLine(run); err != nil {
 			return err

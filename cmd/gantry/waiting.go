@@ -58,7 +58,11 @@ approve it, reject it with a note, read why it waits, or open it in the browser;
 		if *noInput || watch || s.Format != output.Table || !interactive(cmd) {
 			return list(cmd, args)
 		}
-		return s.showWaiting(cmd, params(s), limit.most())
+		who := "you"
+		if *asked || *everyone {
+			who = "anyone"
+		}
+		return s.showWaiting(cmd, params(s), limit.most(), who)
 	}
 	return cmd
 }
@@ -69,8 +73,8 @@ func interactive(cmd *cobra.Command) bool {
 }
 
 // showWaiting shows the screen, and prints what the person did on it.
-func (s *session) showWaiting(cmd *cobra.Command, p api.ListRunsParams, limit int) error {
-	done, err := waiting.Show(cmd.Context(), &desk{s, p, limit}, cmd.InOrStdin(), output.Terminal(s.Out))
+func (s *session) showWaiting(cmd *cobra.Command, p api.ListRunsParams, limit int, who string) error {
+	done, err := waiting.Show(cmd.Context(), &desk{s, p, limit}, who, cmd.InOrStdin(), output.Terminal(s.Out))
 	for _, what := range done {
 		fmt.Fprintln(s.Out, what)
 	}
@@ -137,7 +141,7 @@ func printWaiting(s *session, list api.RunList) error { return printWaitingRuns(
 
 // printWaitingRuns prints runs that wait, and marks one of them; -1 for none.
 func printWaitingRuns(s *session, runs []api.RunSummary, marked int) error {
-	t := s.List("runs wait for you", []output.Column{
+	t := s.List("runs that wait", []output.Column{
 		{Tone: always(output.Bold)}, {Title: "STACK"}, {Title: "SINCE"}, {Title: "PLAN", Tone: toneOfPlan}, {Title: "AUTHOR", Drop: 1}, {Title: "WHY", Wraps: true},
 		{Title: "WHO", Wraps: true, Drop: 3}, {Title: "UNTIL", Drop: 2}, {Title: "RUN", Drop: 4},
 	})

@@ -308,6 +308,20 @@ func TestWaitingOnATerminal(t *testing.T) {
 	}
 }
 
+// Among the runs that wait for anyone there are some that the person can't approve.
+func TestOthersRunsOnATerminal(t *testing.T) {
+	g := newWaitingRoom(t, waits("network", firstRun, "9f2c", 3))
+	g.runs[0].CanDecide = nil
+	p := sits(t, "waiting", "--everyone")
+	p.sees("1 wait for anyone")
+	p.types("a")
+	p.sees("You can't approve acme/network/" + firstRun)
+	p.types("\x03") // ctrl-c
+	if code := <-p.done; code != 0 || len(g.decisions()) > 0 {
+		t.Errorf("exit code %d, decided %v", code, g.decisions())
+	}
+}
+
 // A question before several decisions is answered on the terminal.
 func TestBulkQuestion(t *testing.T) {
 	g := newWaitingRoom(t, waits("network", firstRun, "9f2c", 3), waits("app", secondRun, "9f2c", 4))
@@ -340,7 +354,14 @@ func TestWaitingInAPipe(t *testing.T) {
 	if diff := cmp.Diff([]string{"canDecide=me&order=oldest&pageSize=50", "author=me&waiting=any&order=oldest&pageSize=50", "waiting=any&order=oldest&pageSize=50"}, g.queries); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)
 	}
+	if out, _, _ := runProgram(t, "approve", "network", "-o", "name"); out != "acme/network/"+firstRun+"\n" {
+		t.Errorf("printed %q", out)
+	}
 	p := sits(t, "waiting", "--no-input")
+	p.sees("no runs that wait")
+	<-p.done
+	g.runs = []api.RunSummary{waits("network", firstRun, "9f2c", 3)}
+	p = sits(t, "waiting", "--no-input")
 	p.sees("acme/network")
 	if code := <-p.done; code != 0 {
 		t.Errorf("exit code %d", code)

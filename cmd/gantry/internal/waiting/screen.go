@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -36,9 +37,10 @@ type Gantry interface {
 // Refresh is the time between two reads of the list. Tests shorten it.
 var Refresh = 5 * time.Second
 
-// Show shows the screen until the person leaves it, and returns what they did.
-func Show(ctx context.Context, g Gantry, in io.Reader, out io.Writer) (done []string, err error) {
-	s := &screen{ctx: ctx, gantry: g, width: 80, height: 24}
+// Show shows the screen until the person leaves it, and returns what they did. who are
+// those for whom the listed runs wait, such as "you".
+func Show(ctx context.Context, g Gantry, who string, in io.Reader, out io.Writer) (done []string, err error) {
+	s := &screen{ctx: ctx, gantry: g, who: who, width: 80, height: 24}
 	_, err = tea.NewProgram(s, tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(out), tea.WithEnvironment(os.Environ())).Run()
 	if ctx.Err() != nil {
 		err = nil // interrupted
@@ -60,6 +62,7 @@ const (
 type screen struct {
 	ctx           context.Context
 	gantry        Gantry
+	who           string
 	width, height int
 
 	runs    []api.RunSummary
@@ -212,9 +215,9 @@ func (s *screen) pressChoosing(key tea.Key) tea.Cmd {
 	}
 	switch key.String() {
 	case "a":
-		s.ask(confirming, run)
+		s.ask(confirming, run, api.VerdictApprove)
 	case "r":
-		s.ask(noting, run)
+		s.ask(noting, run, api.VerdictReject)
 	case "e", "enter":
 		return s.explain(run)
 	case "o":
@@ -226,7 +229,12 @@ func (s *screen) pressChoosing(key tea.Key) tea.Cmd {
 	return nil
 }
 
-func (s *screen) ask(m mode, run api.RunSummary) {
+// ask asks for a decision, unless Gantry would refuse it.
+func (s *screen) ask(m mode, run api.RunSummary, verdict api.Verdict) {
+	if !slices.Contains(run.CanDecide, verdict) {
+		s.status = "You can't " + string(verdict) + " " + s.gantry.Subject(run) + "; e explains who can."
+		return
+	}
 	s.mode, s.subject, s.note, s.status = m, run, "", ""
 }
 
@@ -303,7 +311,7 @@ func (s *screen) View() tea.View {
 }
 
 func (s *screen) text() string {
-	title, body, keys := fmt.Sprintf("%d wait for you", len(s.runs)), "", "↑↓ choose · a approve · r reject · e explain · o open · q quit"
+	title, body, keys := fmt.Sprintf("%d wait for %s", len(s.runs), s.who), "", "↑↓ choose · a approve · r reject · e explain · o open · q quit"
 	switch {
 	case !s.listed:
 		title, keys = "Waiting for Gantry …", "q quit"
@@ -311,7 +319,7 @@ func (s *screen) text() string {
 		title, body = s.gantry.Subject(s.subject), strings.Join(s.lines[s.scroll:min(len(s.lines), s.scroll+s.room())], "\n")
 		keys = "↑↓ scroll · a approve · r reject · o open · esc back"
 	case len(s.runs) == 0:
-		body, keys = "Nothing waits for you.", "q quit"
+		body, keys = "Nothing waits for "+s.who+".", "q quit"
 	default:
 		body = s.table()
 	}
