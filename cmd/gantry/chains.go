@@ -20,7 +20,7 @@ those. That is a chain, named after the run that began it. A run that doesn't fi
 retry finishes or an operator skips its stack.`,
 	}
 	r := remoteFlags(chains)
-	chains.AddCommand(newChainsListCommand(r), newChainsShowCommand(r), newChainsSkipCommand(r), newChainsStopCommand(r))
+	chains.AddCommand(newChainsListCommand(r), newChainsShowCommand(r), newChainsPreviewCommand(r), newChainsSkipCommand(r), newChainsStopCommand(r))
 	return chains
 }
 

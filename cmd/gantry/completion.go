@@ -22,7 +22,7 @@ func runNames(ctx context.Context, s *session, _ string) ([]string, error) {
 }
 
 func stackNames(ctx context.Context, s *session, account string) ([]string, error) {
-	list, err := s.stacks(ctx, account)
+	list, err := s.stacks(ctx, account, api.ListStacksParams{}, maxPage)
 	return names(list.Stacks, func(stack api.Stack) string { return stack.Stack }), err
 }
 

@@ -63,7 +63,7 @@ func TestTheReferenceIsComplete(t *testing.T) {
 			t.Errorf("it does not name %s", c.CommandPath())
 		}
 	}
-	for _, c := range []*cobra.Command{newRunsCommand(), newStacksCommand(), newFreezesCommand(), newChainsCommand(), newDeliveriesCommand(), newAuditCommand(), newContextCommand(), newWaitingCommand(), newAccountsCommand(), newFindingsCommand(), newWindowsCommand(), newVersionCommand(), newChannelsCommand(), newManCommand()} {
+	for _, c := range []*cobra.Command{newRunsCommand(), newStacksCommand(), newFreezesCommand(), newChainsCommand(), newDeliveriesCommand(), newAuditCommand(), newContextCommand(), newWaitingCommand(), newAccountsCommand(), newFindingsCommand(), newWindowsCommand(), newEventsCommand(), newVersionCommand(), newChannelsCommand(), newManCommand()} {
 		root := &cobra.Command{Use: "gantry"}
 		root.AddCommand(c)
 		walk(c)

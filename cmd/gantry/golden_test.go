@@ -125,7 +125,7 @@ var screens = []string{
 	"runs list --limit 3", "waiting --limit 3", "runs show acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7", "runs explain acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7",
 	"runs resources acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7",
 	"stacks list", "stacks policy network-prod", "freezes list", "chains list", "chains show 01KDX3V4T8Q2M5N7P9R1S3T5V7",
-	"deliveries list", "deliveries show 01KDX4A7B3C5D7E9F1G3H5J7K9", "audit list", "token list", "whoami", "accounts list", "findings list", "windows list", "windows list --stack network-prod", "version", "chains list -o name", "runs show acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7 --all --utc",
+	"deliveries list", "deliveries show 01KDX4A7B3C5D7E9F1G3H5J7K9", "audit list", "token list", "whoami", "accounts list", "findings list", "windows list", "windows list --stack network-prod", "version", "chains list -o name", "chains preview network-prod", "runs show acme/network-prod/01KDX3V4T8Q2M5N7P9R1S3T5V7 --all --utc",
 }
 
 const (
@@ -173,6 +173,9 @@ var screenAnswers = map[string]string{
 		{"account":"acme","stack":"watched","gate":{"open":true},"problems":[],"policy":[{"name":"confirm","value":"manual"},{"name":"approvals","value":"0"}]},
 		{"account":"acme","stack":"frozen","gate":{"open":false,"reason":"freeze until the audit of the year's end is over (declared by otto)"},"problems":[{"label":"gantry:aprovals=2"}],"policy":[{"name":"confirm","value":"auto"},{"name":"approvals","value":"0"}]}]}`,
 	"/v1/accounts/acme/stacks/network-prod/policy": `{"account":"acme","stack":"network-prod","name":"network / prod","managed":true,"labels":["gantry:managed","gantry:approvals=1"],"gate":{"open":true},"problems":[],"policy":` + policyAnswer + `}`,
+	"/v1/accounts/acme/stacks/network-prod/followers": `{"account":"acme","stack":"network-prod","at":"2026-01-05T13:00:00Z","summary":"2 stacks follow network-prod, in 2 stages; 1 more would not run","native":["legacy"],
+		"followers":[{"stack":"app-prod","after":["network-prod"],"stage":1,"released":true,"reason":"network-prod finished with changes","gate":{"open":false,"reason":"outside window business-hours"}},
+		{"stack":"web-prod","after":["app-prod","network-prod"],"stage":2,"released":false,"reason":"it waits for app-prod"}],"excluded":[{"stacks":["docs"],"more":3,"reason":"not labelled gantry:managed"}]}`,
 	"/v1/accounts/acme/freezes": `{"freezes":[{"id":"01KDF3V4T8Q2M5N7P9R1S3T5V7","reason":"the audit of the year's end","declaredBy":"otto","declaredAt":"2026-01-04T12:00:00Z","from":"2026-01-04T12:00:00Z","until":"2026-01-06T12:00:00Z"},
 		{"id":"01KDF3V4T8Q2M5N7P9R1S3T5V8","reason":"incident 4711","declaredBy":"ann","declaredAt":"2026-01-05T12:59:30Z","from":"2026-01-05T12:59:30Z","stacks":["network-prod","billing-production-eu-west-1"]}]}`,
 	"/v1/accounts/acme/chains": `{"chains":[{"account":"acme","stack":"network-prod","run":"01KDX3V4T8Q2M5N7P9R1S3T5V7","phase":"held","startedAt":"2026-01-05T12:00:00Z"},

@@ -84,7 +84,7 @@ func addCommands(root *cobra.Command) {
 		commands []*cobra.Command
 	}{
 		{"Decide about runs", []*cobra.Command{newWaitingCommand(), newTopDecideCommand(0), newTopDecideCommand(1), newRunsCommand()}},
-		{"See and steer", []*cobra.Command{newStacksCommand(), newChainsCommand(), newFreezesCommand(), newWindowsCommand(), newAccountsCommand(), newFindingsCommand(), newDeliveriesCommand(), newAuditCommand()}},
+		{"See and steer", []*cobra.Command{newStacksCommand(), newChainsCommand(), newFreezesCommand(), newWindowsCommand(), newAccountsCommand(), newFindingsCommand(), newEventsCommand(), newDeliveriesCommand(), newAuditCommand()}},
 		{"Run Gantry", []*cobra.Command{newServeCommand(), newSetupCommand(), newDoctorCommand(), newHealthCommand(), newLintCommand(), newSchemaCommand(), newChannelsCommand(), newTokenCommand()}},
 		{"Use this program", []*cobra.Command{newLoginCommand(), newLogoutCommand(), newContextCommand(), newWhoamiCommand(), newVersionCommand(), newManCommand()}},
 	} {

@@ -46,6 +46,8 @@ func namesOf(answer any) []string {
 		return names(a.Accounts, func(a api.Account) string { return a.Name })
 	case api.FindingList:
 		return names(a.Findings, func(f api.AccountFinding) string { return f.Account + " " + f.Kind })
+	case api.FollowersPreview:
+		return names(a.Followers, func(f api.PreviewedFollower) string { return a.Account + "/" + f.Stack })
 	case api.Calendar:
 		return names(a.Rows, func(r api.CalendarRow) string { return r.Name })
 	case api.Trigger:

@@ -41,7 +41,7 @@ func wantPrintable(t *testing.T, args []string, out string) {
 func TestNothingControlsTheTerminal(t *testing.T) {
 	commands := map[string][]string{
 		"accounts list": nil, "findings list": nil, "windows list": nil, "channels test": {hostile}, "man": {filepath.Join(t.TempDir(), hostile)}, "version": nil, "stacks trigger": {"b"},
-		"waiting": nil, "approve": {"a/b/c"}, "reject": {"a/b/c"}, "runs open": {"a/b/c"}, "runs list": nil, "runs show": {"a/b/c", "--timeline"}, "runs watch": {"a/b/c"}, "runs explain": {"a/b/c"}, "runs resources": {"a/b/c"}, "runs approve": {"a/b/c", "--wait"},
+		"events": {"--timeout", "300ms"}, "chains preview": {"b"}, "waiting": nil, "approve": {"a/b/c"}, "reject": {"a/b/c"}, "runs open": {"a/b/c"}, "runs list": nil, "runs show": {"a/b/c", "--timeline"}, "runs watch": {"a/b/c"}, "runs explain": {"a/b/c"}, "runs resources": {"a/b/c"}, "runs approve": {"a/b/c", "--wait"},
 		"runs reject": {"a/b/c"}, "runs revoke": {"a/b/c"}, "runs retry": {"a/b/c", "--wait"}, "runs stop": {"a/b/c"},
 		"stacks list": nil, "stacks policy": {"b"},
 		"freezes list": nil, "freezes declare": {"--reason", "x", "--stack", hostile}, "freezes lift": {"x"},
@@ -91,7 +91,7 @@ func TestNothingControlsTheTerminal(t *testing.T) {
 func hostileGantry(t *testing.T, status int) string {
 	t.Helper()
 	answers := map[string]any{
-		"GET /v1/accounts": &api.AccountList{}, "GET /v1/findings": &api.FindingList{}, "GET /v1/version": &api.Version{}, "GET /v1/accounts/{a}/windows": &api.Calendar{},
+		"GET /v1/accounts": &api.AccountList{}, "GET /v1/accounts/{a}/stacks/{s}/followers": &api.FollowersPreview{}, "GET /v1/findings": &api.FindingList{}, "GET /v1/version": &api.Version{}, "GET /v1/accounts/{a}/windows": &api.Calendar{},
 		"POST /v1/accounts/{a}/stacks/{s}/runs": &api.Trigger{}, "GET /v1/runs": &api.RunList{}, "GET /v1/audit": &api.AuditList{}, "GET /v1/deliveries": &api.DeliveryList{},
 		"GET /v1/deliveries/{id}": &api.DeliveryDetail{}, "POST /v1/deliveries/{id}/redeliveries": &api.Delivery{},
 		"GET /v1/accounts/{a}/stacks/{s}/runs/{r}/explain": &api.Explanation{}, "POST /v1/accounts/{a}/stacks/{s}/runs/{r}/retry": &api.Retry{},
@@ -115,6 +115,13 @@ func hostileGantry(t *testing.T, status int) string {
 		}
 		run := api.Run{}
 		fill(reflect.ValueOf(&run).Elem(), 0)
+		mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, _ *http.Request) {
+			for kind, v := range map[string]any{"run": &api.RunSummary{}, "chain": &api.ChainSummary{}, "account": &api.Account{}, hostile: &api.Account{}} {
+				fill(reflect.ValueOf(v).Elem(), 0)
+				body, _ := json.Marshal(v)
+				fmt.Fprintf(w, "event: %s\nid: 1\ndata: %s\n\n", kind, body)
+			}
+		})
 		mux.HandleFunc("GET /v1/accounts/{a}/stacks/{s}/runs/{r}/events", func(w http.ResponseWriter, _ *http.Request) {
 			body, _ := json.Marshal(run)
 			fmt.Fprintf(w, "event: end\ndata: %s\n\n", body)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -9,7 +8,6 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -137,11 +135,10 @@ func withTimeout(ctx context.Context, timeout time.Duration) (context.Context, c
 	return context.WithTimeoutCause(ctx, timeout, errTimeout)
 }
 
-// Times between attempts to connect to a stream that broke.
-const (
-	reconnectFirst = time.Second
-	reconnectMost  = 30 * time.Second
-)
+// Times between attempts to connect to a stream that broke. Tests shorten the first.
+var reconnectFirst = time.Second
+
+const reconnectMost = 30 * time.Second
 
 // appearance bounds the wait for a run that Gantry doesn't know yet, and
 // appearancePause is the time between attempts. Tests shorten the first.
@@ -219,27 +216,14 @@ func (w *watcher) stream(ctx context.Context, yield func(api.Run, error) bool) (
 		_, err = receive[api.Run](response, err)
 		return false, err
 	}
-	defer func() { _ = response.Body.Close() }()
-	lines := bufio.NewScanner(response.Body)
-	lines.Buffer(nil, maxResponse)
-	var event, id string
-	for lines.Scan() {
-		field, value, _ := strings.Cut(lines.Text(), ": ")
-		switch field {
-		case "event":
-			event = value
-		case "id":
-			id = value
-		case "data":
-			var run api.Run
-			if err := json.Unmarshal([]byte(value), &run); err != nil {
-				return false, notGantry(response)
-			}
-			w.received, w.last, w.wait = true, id, 0
-			if !yield(run, nil) || event == "end" {
-				return true, nil
-			}
+	err = readEvents(response, func(e event) (bool, error) {
+		var run api.Run
+		if err := json.Unmarshal(e.Data, &run); err != nil {
+			return false, notGantry(response)
 		}
-	}
-	return false, lines.Err()
+		w.received, w.last, w.wait = true, e.ID, 0
+		done = !yield(run, nil) || e.Event == "end"
+		return !done, nil
+	})
+	return done, err
 }

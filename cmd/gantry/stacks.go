@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,10 +19,21 @@ func newStacksCommand() *cobra.Command {
 }
 
 func newStacksListCommand(r *remote) *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "List the stacks labelled gantry:managed", Args: cobra.NoArgs}
-	account := accountFlag(r, cmd)
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the stacks labelled gantry:managed", Args: cobra.NoArgs,
+		Example: "  gantry stacks list --problems\n  gantry stacks list --search network --space production",
+	}
+	account, f := accountFlag(r, cmd), cmd.Flags()
+	search := f.String("search", "", "only stacks whose id, name or labels contain this")
+	label := f.String("label", "", "only stacks with this label")
+	space := f.String("space", "", "only stacks in this space or below it")
+	enforcement := choiceFlag(cmd, "enforcement", "only stacks whose policy Spacelift enforces so", "enforced", "advisory", "void")
+	problems := f.Bool("problems", false, "only stacks with problems")
+	limit := pagingFlags(cmd)
 	listing(r, cmd, func(ctx context.Context, s *session, _ []string) (api.StackList, error) {
-		return s.stacks(ctx, *account)
+		return s.stacks(ctx, *account, api.ListStacksParams{
+			Search: given(*search), Label: given(*label), Space: given(*space), Enforcement: given(api.ListStacksParamsEnforcement(*enforcement)), Problems: given(*problems),
+		}, limit.most())
 	}, printStacks)
 	return cmd
 }
@@ -52,14 +62,14 @@ func printStacks(s *session, list api.StackList) error {
 	return nil
 }
 
-func (s *session) stacks(ctx context.Context, named string) (api.StackList, error) {
+func (s *session) stacks(ctx context.Context, named string, p api.ListStacksParams, limit int) (all api.StackList, err error) {
 	account, err := s.theAccount(ctx, named)
 	if err != nil {
-		return api.StackList{}, err
+		return all, err
 	}
-	var all api.StackList
-	all.Stacks, _, err = pages(math.MaxInt, func(size *int, token *string) ([]api.Stack, *string, error) {
-		page, err := receive[api.StackList](s.ListStacks(ctx, account, &api.ListStacksParams{PageSize: size, PageToken: token}))
+	all.Stacks, all.NextPageToken, err = pages(limit, func(size *int, token *string) ([]api.Stack, *string, error) {
+		p.PageSize, p.PageToken = size, token
+		page, err := receive[api.StackList](s.ListStacks(ctx, account, &p))
 		all.Total, all.Counts, all.At = page.Total, page.Counts, page.At
 		return page.Stacks, page.NextPageToken, err
 	})
@@ -101,16 +111,22 @@ func newStacksPolicyCommand(r *remote) *cobra.Command {
 	return cmd
 }
 
-// policy returns the policy of a stack, which may be named ACCOUNT/STACK.
-func (s *session) policy(ctx context.Context, account, stack string) (api.Stack, error) {
-	if a, id, ok := strings.Cut(stack, "/"); ok {
-		account, stack = a, id
+// stackName reads the name of a stack: its id, or ACCOUNT/STACK.
+func (s *session) stackName(ctx context.Context, account, named string) (in, stack string, err error) {
+	if a, id, ok := strings.Cut(named, "/"); ok {
+		return a, id, nil
 	}
-	account, err := s.theAccount(ctx, account)
+	in, err = s.theAccount(ctx, account)
+	return in, named, err
+}
+
+// policy returns the policy of a stack.
+func (s *session) policy(ctx context.Context, account, named string) (api.Stack, error) {
+	in, stack, err := s.stackName(ctx, account, named)
 	if err != nil {
 		return api.Stack{}, err
 	}
-	return receive[api.Stack](s.GetStackPolicy(ctx, account, stack))
+	return receive[api.Stack](s.GetStackPolicy(ctx, in, stack))
 }
 
 func printStack(s *session, stack api.Stack) error {

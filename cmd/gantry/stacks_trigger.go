@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,11 +28,7 @@ waits for the end of the run.`,
 		if err != nil {
 			return err
 		}
-		named, stack := *account, args[0]
-		if a, id, ok := strings.Cut(stack, "/"); ok {
-			named, stack = a, id
-		}
-		in, err := s.theAccount(cmd.Context(), named)
+		in, stack, err := s.stackName(cmd.Context(), *account, args[0])
 		if err != nil {
 			return err
 		}
