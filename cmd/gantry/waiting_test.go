@@ -269,12 +269,12 @@ func TestWaitingOnATerminal(t *testing.T) {
 	t.Cleanup(func() { waiting.Refresh = 5 * time.Second })
 
 	p := sits(t, "waiting")
-	p.sees("3 wait for you")
+	p.sees("Waiting for you: 3")
 	p.sees("acme/network")
 	p.types("e")
 	p.sees("so two people must approve it")
 	p.types("q") // back
-	p.sees("3 wait for you")
+	p.sees("Waiting for you: 3")
 	p.types("a")
 	p.sees("Approve acme/network/" + firstRun + " with +0 ~0 -9?")
 	p.types("n")
@@ -282,7 +282,7 @@ func TestWaitingOnATerminal(t *testing.T) {
 	p.types("a")
 	p.sees("y approve")
 	p.types("y")
-	p.sees("2 wait for you")
+	p.sees("Waiting for you: 2")
 	p.types("\x1b[B") // down
 	p.sees("▶  acme/web")
 	p.types("o")
@@ -292,7 +292,7 @@ func TestWaitingOnATerminal(t *testing.T) {
 	p.types("too larr\x7fge")
 	p.sees("Why? too large▏")
 	p.types("\r")
-	p.sees("1 wait for you")
+	p.sees("Waiting for you: 1")
 	p.sees("acme/web/" + thirdRun + ": rejected")
 	p.types("q")
 	p.sees("acme/network/" + firstRun + ": approved")
@@ -313,7 +313,7 @@ func TestOthersRunsOnATerminal(t *testing.T) {
 	g := newWaitingRoom(t, waits("network", firstRun, "9f2c", 3))
 	g.runs[0].CanDecide = nil
 	p := sits(t, "waiting", "--everyone")
-	p.sees("1 wait for anyone")
+	p.sees("Waiting for anyone: 1")
 	p.types("a")
 	p.sees("You can't approve acme/network/" + firstRun)
 	p.types("\x03") // ctrl-c

@@ -311,7 +311,7 @@ func (s *screen) View() tea.View {
 }
 
 func (s *screen) text() string {
-	title, body, keys := fmt.Sprintf("%d wait for %s", len(s.runs), s.who), "", "↑↓ choose · a approve · r reject · e explain · o open · q quit"
+	title, body, keys := fmt.Sprintf("Waiting for %s: %d", s.who, len(s.runs)), "", "↑↓ choose · a approve · r reject · e explain · o open · q quit"
 	switch {
 	case !s.listed:
 		title, keys = "Waiting for Gantry …", "q quit"
