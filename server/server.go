@@ -92,7 +92,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	// The webhook has no token and no parameters, so neither a router nor the API's
 	// middlewares copy its request.
 	webhook := onlyPost(door.admit(genserver.NewStrictHandlerWithOptions(h, nil, answers).ReceiveNotification), unrouted(routes))
-	api := chi.Chain(placed, headAsGet(routes), keys.authenticate, limitBody, contract.validate).Handler(routes)
+	api := chi.Chain(placed, headAsGet(routes), keys.authenticate, limitBody, contract.validate, revalidated).Handler(routes)
 	public := keys.withPages(pages, chi.Chain(placed, headAsGet(routes), keys.recognize).Handler(routes))
 	operations := chi.Chain(placed, headAsGet(routes), forOperators).Handler(routes)
 	all := chi.Chain(nameRequest, recoverPanics(log), securityHeaders)

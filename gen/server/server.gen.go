@@ -2728,6 +2728,9 @@ type ForbiddenApplicationProblemPlusJSONResponse Problem
 
 type NotFoundApplicationProblemPlusJSONResponse Problem
 
+type NotModifiedResponse struct {
+}
+
 type ProblemApplicationProblemPlusJSONResponse Problem
 
 type UnauthenticatedApplicationProblemPlusJSONResponse Problem
@@ -2901,6 +2904,13 @@ func (response ListAccounts200JSONResponse) VisitListAccountsResponse(w http.Res
 	return err
 }
 
+type ListAccounts304Response = NotModifiedResponse
+
+func (response ListAccounts304Response) VisitListAccountsResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
 type ListAccounts401ApplicationProblemPlusJSONResponse struct {
 	UnauthenticatedApplicationProblemPlusJSONResponse
 }
@@ -2971,6 +2981,13 @@ func (response ListChains200JSONResponse) VisitListChainsResponse(w http.Respons
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ListChains304Response = NotModifiedResponse
+
+func (response ListChains304Response) VisitListChainsResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
 }
 
 type ListChains400ApplicationProblemPlusJSONResponse struct {
@@ -3094,6 +3111,13 @@ func (response GetChain200JSONResponse) VisitGetChainResponse(w http.ResponseWri
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type GetChain304Response = NotModifiedResponse
+
+func (response GetChain304Response) VisitGetChainResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
 }
 
 type GetChain400ApplicationProblemPlusJSONResponse struct {
@@ -3562,6 +3586,13 @@ func (response ListFreezes200JSONResponse) VisitListFreezesResponse(w http.Respo
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ListFreezes304Response = NotModifiedResponse
+
+func (response ListFreezes304Response) VisitListFreezesResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
 }
 
 type ListFreezes400ApplicationProblemPlusJSONResponse struct {
@@ -4041,6 +4072,13 @@ func (response ListStacks200JSONResponse) VisitListStacksResponse(w http.Respons
 	return err
 }
 
+type ListStacks304Response = NotModifiedResponse
+
+func (response ListStacks304Response) VisitListStacksResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
 type ListStacks400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
@@ -4164,6 +4202,13 @@ func (response PreviewFollowers200JSONResponse) VisitPreviewFollowersResponse(w 
 	return err
 }
 
+type PreviewFollowers304Response = NotModifiedResponse
+
+func (response PreviewFollowers304Response) VisitPreviewFollowersResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
 type PreviewFollowers400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
@@ -4285,6 +4330,13 @@ func (response GetStackPolicy200JSONResponse) VisitGetStackPolicyResponse(w http
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type GetStackPolicy304Response = NotModifiedResponse
+
+func (response GetStackPolicy304Response) VisitGetStackPolicyResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
 }
 
 type GetStackPolicy400ApplicationProblemPlusJSONResponse struct {
@@ -4606,6 +4658,13 @@ func (response GetRun200JSONResponse) VisitGetRunResponse(w http.ResponseWriter)
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type GetRun304Response = NotModifiedResponse
+
+func (response GetRun304Response) VisitGetRunResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
 }
 
 type GetRun400ApplicationProblemPlusJSONResponse struct {
@@ -4944,6 +5003,13 @@ func (response StreamRun204Response) VisitStreamRunResponse(w http.ResponseWrite
 	return nil
 }
 
+type StreamRun304Response = NotModifiedResponse
+
+func (response StreamRun304Response) VisitStreamRunResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
 type StreamRun400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
@@ -5092,6 +5158,13 @@ func (response ExplainRun200JSONResponse) VisitExplainRunResponse(w http.Respons
 	return err
 }
 
+type ExplainRun304Response = NotModifiedResponse
+
+func (response ExplainRun304Response) VisitExplainRunResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
 type ExplainRun400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
@@ -5214,6 +5287,13 @@ func (response ListResources200JSONResponse) VisitListResourcesResponse(w http.R
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ListResources304Response = NotModifiedResponse
+
+func (response ListResources304Response) VisitListResourcesResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
 }
 
 type ListResources400ApplicationProblemPlusJSONResponse struct {
@@ -5703,6 +5783,13 @@ func (response ListTimeline200JSONResponse) VisitListTimelineResponse(w http.Res
 	return err
 }
 
+type ListTimeline304Response = NotModifiedResponse
+
+func (response ListTimeline304Response) VisitListTimelineResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
 type ListTimeline400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
@@ -5824,6 +5911,13 @@ func (response ListWindows200JSONResponse) VisitListWindowsResponse(w http.Respo
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ListWindows304Response = NotModifiedResponse
+
+func (response ListWindows304Response) VisitListWindowsResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
 }
 
 type ListWindows400ApplicationProblemPlusJSONResponse struct {
@@ -5948,6 +6042,13 @@ func (response ListAudit200JSONResponse) VisitListAuditResponse(w http.ResponseW
 	return err
 }
 
+type ListAudit304Response = NotModifiedResponse
+
+func (response ListAudit304Response) VisitListAuditResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
 type ListAudit400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
@@ -6050,6 +6151,13 @@ func (response VerifyAudit200JSONResponse) VisitVerifyAuditResponse(w http.Respo
 	return err
 }
 
+type VerifyAudit304Response = NotModifiedResponse
+
+func (response VerifyAudit304Response) VisitVerifyAuditResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
 type VerifyAudit400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
@@ -6135,6 +6243,13 @@ func (response ListDeliveries200JSONResponse) VisitListDeliveriesResponse(w http
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ListDeliveries304Response = NotModifiedResponse
+
+func (response ListDeliveries304Response) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
 }
 
 type ListDeliveries400ApplicationProblemPlusJSONResponse struct {
@@ -6238,6 +6353,13 @@ func (response GetDelivery200JSONResponse) VisitGetDeliveryResponse(w http.Respo
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type GetDelivery304Response = NotModifiedResponse
+
+func (response GetDelivery304Response) VisitGetDeliveryResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
 }
 
 type GetDelivery400ApplicationProblemPlusJSONResponse struct {
@@ -6530,6 +6652,13 @@ func (response StreamEvents200TextEventStreamResponse) VisitStreamEventsResponse
 	}
 }
 
+type StreamEvents304Response = NotModifiedResponse
+
+func (response StreamEvents304Response) VisitStreamEventsResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
 type StreamEvents400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
@@ -6676,6 +6805,13 @@ func (response ListFindings200JSONResponse) VisitListFindingsResponse(w http.Res
 	return err
 }
 
+type ListFindings304Response = NotModifiedResponse
+
+func (response ListFindings304Response) VisitListFindingsResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
 type ListFindings400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
@@ -6776,6 +6912,13 @@ func (response GetCaller200JSONResponse) VisitGetCallerResponse(w http.ResponseW
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type GetCaller304Response = NotModifiedResponse
+
+func (response GetCaller304Response) VisitGetCallerResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
 }
 
 type GetCaller400ApplicationProblemPlusJSONResponse struct {
@@ -6955,6 +7098,13 @@ func (response ListRuns200JSONResponse) VisitListRunsResponse(w http.ResponseWri
 	return err
 }
 
+type ListRuns304Response = NotModifiedResponse
+
+func (response ListRuns304Response) VisitListRunsResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
 type ListRuns400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
@@ -7076,6 +7226,13 @@ func (response GetStatus200JSONResponse) VisitGetStatusResponse(w http.ResponseW
 	return err
 }
 
+type GetStatus304Response = NotModifiedResponse
+
+func (response GetStatus304Response) VisitGetStatusResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
 type GetStatus400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
@@ -7162,6 +7319,13 @@ func (response ListTokens200JSONResponse) VisitListTokensResponse(w http.Respons
 	return err
 }
 
+type ListTokens304Response = NotModifiedResponse
+
+func (response ListTokens304Response) VisitListTokensResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
 type ListTokens400ApplicationProblemPlusJSONResponse struct {
 	BadRequestApplicationProblemPlusJSONResponse
 }
@@ -7246,6 +7410,13 @@ func (response GetVersion200JSONResponse) VisitGetVersionResponse(w http.Respons
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type GetVersion304Response = NotModifiedResponse
+
+func (response GetVersion304Response) VisitGetVersionResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
 }
 
 type GetVersion400ApplicationProblemPlusJSONResponse struct {
