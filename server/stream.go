@@ -22,7 +22,7 @@ const (
 	heartbeat          = 15 * time.Second // proxies close connections after a minute or so of silence
 	streamPatience     = 10 * time.Second // before a client that does not read is cut off
 	reconnectAfter     = 5 * time.Second  // how long a client waits before it connects again
-	credentialsChecked = 30 * time.Second // how often a stream looks its caller up again
+	credentialsChecked = 10 * time.Second // how often a stream looks its caller up again, at its next sign of life
 )
 
 // openStreams counts the streams that are open, by caller.
