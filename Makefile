@@ -69,6 +69,10 @@ generate: ## Generate code from the contract and the GraphQL schema
 verify: ## Fail if generated code or module files are not up to date
 	./hack/verify
 
+.PHONY: contract
+contract: ## Fail if the contract breaks callers of the last tagged version
+	@./hack/contract
+
 .PHONY: fmt
 fmt: ## Format the code
 	gofmt -s -w $(GO_FILES)
@@ -181,7 +185,7 @@ mutants: ## Break Gantry in each way that e2e/schedules/mutants lists, until the
 	go run ./e2e/schedules/mutants/run -results dist/mutants.jsonl $(ARGS)
 
 .PHONY: check
-check: verify check-fmt lint workflowcheck fuzz-briefly test e2e ## Everything that CI runs
+check: verify contract check-fmt lint workflowcheck fuzz-briefly test e2e ## Everything that CI runs
 
 .PHONY: fuzz-briefly
 fuzz-briefly: ## Fuzz every target for 3 seconds each
