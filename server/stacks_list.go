@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -54,12 +55,22 @@ func (h *handlers) ListStacks(ctx context.Context, req genserver.ListStacksReque
 	now := time.Now()
 	answer.Stacks = toAPIList(chosen[begin:end], func(e stackEntry) api.Stack {
 		s := h.toAPIStack(e, freezes, now)
+		// While nothing has changed, the answer stays the same.
+		if then := toAPIGate(h.policies().Gate(e.policy, string(e.ID), freezes, l.at)); sameGate(then, s.Gate) {
+			s.Gate = then
+		}
 		s.Policy = slices.DeleteFunc(s.Policy, func(v api.PolicyValue) bool {
 			return v.Origin == policy.OriginDefault && v.Name != "confirm" && v.Name != "approvals"
 		})
 		return s
 	})
 	return answer, nil
+}
+
+// sameGate reports whether two checks of a gate differ in their time alone.
+func sameGate(a, b api.Gate) bool {
+	a.At = b.At
+	return reflect.DeepEqual(a, b)
 }
 
 // stackFilter selects and orders stacks.
