@@ -102,9 +102,10 @@ const chainGrace = time.Minute
 
 // chainGraceUntil returns the end of chainGrace for runs that a chain may have
 // triggered: those of an API key, and those that Spacelift made for a stack that
-// this one follows. It returns zero for others.
+// this one follows. It returns zero for others, such as those that Gantry triggered for
+// people who are known.
 func (s Situation) chainGraceUntil() time.Time {
-	if !strings.HasPrefix(s.TriggeredBy, "api::") && !slices.Contains(s.Policy.After.Value, s.TriggeredBy) {
+	if len(s.Behind) > 0 || !strings.HasPrefix(s.TriggeredBy, "api::") && !slices.Contains(s.Policy.After.Value, s.TriggeredBy) {
 		return time.Time{}
 	}
 	return s.Entered.At.Add(chainGrace)
