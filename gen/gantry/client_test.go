@@ -212,6 +212,31 @@ func TestFollowRun(t *testing.T) {
 	})
 }
 
+// A program continues behind the event that it kept, and each walk begins there.
+func TestEventsContinue(t *testing.T) {
+	w := &wire{answers: []answer{{status: 200, kind: "text/event-stream", body: "event: ready\nid: b\ndata: {}\n\nevent: run\nid: c\ndata: {\"run\":\"01\"}\n\n"}}}
+	events := w.client(t).Events(t.Context(), &api.StreamEventsParams{Account: new("acme"), LastEventID: new("a")})
+	for range 2 {
+		var seen []string
+		for e, err := range events {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen = append(seen, e.Kind+" "+e.ID+" "+string(e.Data)); e.Kind == "run" {
+				break
+			}
+		}
+		if want := []string{"ready b {}", `run c {"run":"01"}`}; !slices.Equal(seen, want) {
+			t.Errorf("events %q", seen)
+		}
+	}
+	for _, r := range w.sent {
+		if r.Header.Get("Last-Event-ID") != "a" || r.URL.RawQuery != "account=acme" {
+			t.Errorf("opened behind %q with %s", r.Header.Get("Last-Event-ID"), r.URL.RawQuery)
+		}
+	}
+}
+
 func TestStreamsEnd(t *testing.T) {
 	w := &wire{answers: []answer{{status: 204, kind: "-"}}}
 	for run, err := range w.client(t).FollowRun(t.Context(), "acme", "net", "01") {

@@ -15,11 +15,24 @@ import (
 	"github.com/gantryhq/gantry/gen/api"
 )
 
-// Event is an event of a stream.
+// Event is an event of a stream. For Events, the contract says which model of package api
+// the data of each kind is.
 type Event struct {
 	Kind string // such as run
 	ID   string // for Last-Event-ID
 	Data json.RawMessage
+}
+
+// Events yields the events of everything that the caller may see and params select. It
+// opens the stream again behind the last event when it is lost, so a program that keeps
+// the ID of an event continues there later, by params.LastEventID. An event may come
+// twice. After an event of the kind reset, list anew. An error ends it.
+func (c *Client) Events(ctx context.Context, params *api.StreamEventsParams) iter.Seq2[Event, error] {
+	p := copyOf(params)
+	return follow(ctx, orEmpty(p.LastEventID), func(ctx context.Context, last *string) (*http.Response, error) {
+		p.LastEventID = last
+		return c.StreamEvents(ctx, &p)
+	})
 }
 
 const (
@@ -77,7 +90,7 @@ func streams(ctx context.Context) bool { return ctx.Value(streamKey{}) != nil }
 // is lost. It ends when Gantry says that there are no more (204).
 func follow(ctx context.Context, last string, open func(ctx context.Context, last *string) (*http.Response, error)) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		wait := reconnectAfter
+		last, wait := last, reconnectAfter
 		for {
 			more, err := followOnce(ctx, &last, &wait, open, yield)
 			if err != nil {
