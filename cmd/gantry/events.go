@@ -55,7 +55,7 @@ func (s *session) followEvents(ctx context.Context, p api.StreamEventsParams) er
 	w := &watcher{session: s}
 	for {
 		p.LastEventID = given(w.last)
-		response, err := s.streams.StreamEvents(ctx, &p)
+		response, err := s.streams.StreamEvents(ctx, &p) //nolint:bodyclose // receive or readEvents closes it
 		if err != nil || response.StatusCode != http.StatusOK {
 			_, err = receive[struct{}](response, err)
 		} else {
