@@ -167,7 +167,7 @@ e2e-browser: $(AXE) ## Drive the pages and Swagger UI in a headless Chromium, wh
 
 .PHONY: screenshots
 screenshots: ## Take the pictures in the documents anew, from the running lab and from pages over made-up answers
-	SCREENSHOTS=$(abspath docs/images) go test -tags browser -count=1 -run '^TestBrowserPhase2$$|^TestBrowserShowsExecutions$$' ./e2e
+	SCREENSHOTS=$(abspath docs/images) go test -tags browser -count=1 -run '^TestBrowserPhase2$$|^TestBrowserShowsExecutions$$|^TestBrowserPagesApprove$$' ./e2e
 	SCREENSHOTS=$(abspath docs/images) go test -tags browser -count=1 -run '^TestBrowserPicture' ./web
 
 .PHONY: bench
