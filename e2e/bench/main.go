@@ -79,6 +79,7 @@ func (b *bench) run(ctx context.Context) error {
 		{"Reconcile: a tick over 2,000 stacks that finds nothing, against one stack", b.reconcile},
 		{"Lists: what 500 waiting runs wait for, and which a caller may decide, against Temporal's own list", b.lists},
 		{"From UNCONFIRMED to runConfirm, warm worker, idle machine; from Gantry's check to runConfirm, slow API", b.reaction},
+		{"Pages: Waiting with 500 runs, without the API's own time", b.waiting},
 		{"Pages: an account of 2,000 stacks", b.pages},
 		{"Sizes and starts", b.sizes},
 	} {
