@@ -63,6 +63,27 @@
 		next.focus({ preventScroll: !result });
 	};
 
+	// What came of a form stays for a while when the page renews itself, where it was: on its
+	// card, or else at the top.
+	const stays = 15000;
+	let results = [];
+	const saveResults = (event) => {
+		results = [];
+		if (submits(event) || event.detail.target?.id !== "live") return;
+		for (const e of event.detail.target.querySelectorAll(".done, .refused")) {
+			e.shownAt ??= Date.now();
+			if (Date.now() - e.shownAt < stays) results.push([e, e.closest("article")?.getAttribute("aria-labelledby")]);
+		}
+	};
+	const restoreResults = () => {
+		for (const [e, card] of results) {
+			const to = (card && document.getElementById(card)?.closest("article")) || document.getElementById("live");
+			if (to && !to.querySelector(".done, .refused")) to.prepend(e);
+		}
+		results = [];
+		for (const e of document.querySelectorAll("#live :is(.done, .refused)")) e.shownAt ??= Date.now();
+	};
+
 	const offline = (lost) => {
 		const note = document.getElementById("offline");
 		if (note) note.hidden = !lost;
@@ -88,6 +109,7 @@
 	document.addEventListener("htmx:beforeSwap", (event) => {
 		const inside = event.detail.target?.contains?.(document.activeElement);
 		focused = inside ? document.activeElement.id : null;
+		saveResults(event);
 		keep(event);
 	});
 	document.addEventListener("htmx:afterSwap", (event) => {
@@ -95,6 +117,7 @@
 		tick();
 		const title = event.detail.target?.querySelector?.("[data-title]")?.dataset.title;
 		if (title) document.title = title;
+		restoreResults();
 		refocus(event);
 	});
 	document.addEventListener("htmx:sseError", () => offline(true));
