@@ -19,7 +19,7 @@ const maxSummary = 300
 // timer, which its pages show as it is.
 func Summary(text string) string { return Fit(untrusted.Line(text), maxSummary) }
 
-// Opening is what Temporal's pages show of an execution from its start: what it is for in
+// Opening is the text that Temporal's pages show of an execution from its start: its purpose in
 // one line, and more about that, both in Markdown. Neither ever changes.
 type Opening struct{ Summary, Details string }
 
