@@ -83,9 +83,10 @@ func unenforced(ctx context.Context, api Spacelift, stacks []spacelift.HeldStack
 		}
 	}
 	texts, err := deploy.ReadTexts(ctx, api, holds...)
-	if err != nil && !is[*spacelift.RateLimitedError](err) {
-		texts = policy.PolicyTexts{} // a key that may not read policies: their names have to do
-	} else if err != nil {
+	switch {
+	case err != nil && finalType(err) != "": // a key that may not read policies
+		texts = policy.UnreadTexts()
+	case err != nil:
 		return found, classify(ctx, err)
 	}
 	for i, s := range stacks {

@@ -177,3 +177,29 @@ func TestSetupReplacesNothingOfOthers(t *testing.T) {
 		t.Errorf("left undone: %v", items(again))
 	}
 }
+
+// Only a text that could be read proves a policy, and all of one name must be right.
+func TestTextsThatCannotBeReadProveNothing(t *testing.T) {
+	approval := func(body string) spacelift.Policy {
+		return spacelift.Policy{Name: spacelift.EnforcingApproval, Type: spacelift.PolicyTypeApproval, Body: body}
+	}
+	plan := spacelift.Policy{Name: spacelift.EnforcingPlan, Type: spacelift.PolicyTypePlan, Body: deploy.PlanPolicy}
+	good, bad := approval(deploy.ApprovalPolicy("api::01GANTRY")), approval("package spacelift\napprove := true\n")
+	for name, tt := range map[string]struct {
+		read           []spacelift.Policy
+		approval, plan string // parts of what is wrong; empty for nothing
+	}{
+		"both":                 {[]spacelift.Policy{good, plan}, "", ""},
+		"no plan policy":       {[]spacelift.Policy{good}, "", "can't read the policy gantry-plan"},
+		"nothing":              {nil, "can't read the policy gantry-approval", "can't read the policy gantry-plan"},
+		"one of two is wrong":  {[]spacelift.Policy{bad, good, plan}, "isn't this version's", ""},
+		"the other one of two": {[]spacelift.Policy{good, bad, plan}, "isn't this version's", ""},
+	} {
+		got := deploy.TextsOf(tt.read, "api::01GANTRY")
+		for text, want := range map[string]string{got.Approval: tt.approval, got.Plan: tt.plan} {
+			if (text == "") != (want == "") || !strings.Contains(text, want) {
+				t.Errorf("%s: %q, want %q", name, text, want)
+			}
+		}
+	}
+}

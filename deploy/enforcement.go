@@ -148,22 +148,42 @@ func ReadTexts(ctx context.Context, api PolicyReader, holds ...spacelift.Hold) (
 }
 
 // TextsOf says what is wrong with the texts of the enforcing policies, for a Gantry with
-// this API key.
-func TextsOf(all []spacelift.Policy, key string) (texts policy.PolicyTexts) {
+// this API key. A policy that isn't among those that the key may read is not proven.
+func TextsOf(all []spacelift.Policy, key string) policy.PolicyTexts {
+	texts, approvalRead, planRead := policy.UnreadTexts(), false, false
 	for _, p := range all {
 		switch {
 		case p.Name == spacelift.EnforcingPlan && p.Type == spacelift.PolicyTypePlan:
-			if firstDifference(p.Body, PlanPolicy) > 0 {
-				texts.Plan = "the text of the policy " + p.Name + " isn't this version's"
-			}
+			said(&texts.Plan, &planRead, planProblem(p))
 		case p.Name == spacelift.EnforcingApproval && p.Type == spacelift.PolicyTypeApproval:
-			switch keys, ok := ReviewersOf(p.Body); {
-			case !ok:
-				texts.Approval = "the text of the policy " + p.Name + " isn't this version's, so it may approve what Gantry has not"
-			case !slices.Contains(keys, key):
-				texts.Approval = fmt.Sprintf("the policy %s takes the reviews of %s, and Gantry's API key is %s", p.Name, list(keys), key)
-			}
+			said(&texts.Approval, &approvalRead, approvalProblem(p, key))
 		}
 	}
 	return texts
+}
+
+// said replaces what is wrong with a policy by that with one more of its name. Of several,
+// all must be right.
+func said(text *string, read *bool, problem string) {
+	if !*read || problem != "" {
+		*text = problem
+	}
+	*read = true
+}
+
+func planProblem(p spacelift.Policy) string {
+	if firstDifference(p.Body, PlanPolicy) > 0 {
+		return "the text of the policy " + p.Name + " isn't this version's"
+	}
+	return ""
+}
+
+func approvalProblem(p spacelift.Policy, key string) string {
+	switch keys, ok := ReviewersOf(p.Body); {
+	case !ok:
+		return "the text of the policy " + p.Name + " isn't this version's, so it may approve what Gantry has not"
+	case !slices.Contains(keys, key):
+		return fmt.Sprintf("the policy %s takes the reviews of %s, and Gantry's API key is %s", p.Name, list(keys), key)
+	}
+	return ""
 }

@@ -70,14 +70,15 @@ func (d *directory) read(ctx context.Context, from Stacks) (*listed, error) {
 }
 
 // peek returns the last list without waiting for Spacelift, however old it is, or nil. It
-// has Spacelift asked for the next caller, if the list is not fresh.
+// has Spacelift asked for the next caller after directoryPatience: what lists show with it
+// allows nothing.
 func (d *directory) peek(ctx context.Context, from Stacks) *listed {
 	if from == nil { // there is no Spacelift
 		return nil
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if now := time.Now(); now.Sub(d.tried) >= directoryAge {
+	if now := time.Now(); now.Sub(d.tried) >= directoryPatience {
 		d.begin(ctx, from, now)
 	}
 	return d.last
@@ -126,8 +127,8 @@ func listStacks(ctx context.Context, from Stacks) (*listed, error) {
 	return l, nil
 }
 
-// textsOf checks the texts of the enforcing policies. Texts that can't be read say
-// nothing: then the attached policies count by their names.
+// textsOf checks the texts of the enforcing policies. Texts that can't be read prove
+// nothing.
 func textsOf(ctx context.Context, from Stacks, stacks ...spacelift.Stack) policy.PolicyTexts {
 	holds := make([]spacelift.Hold, len(stacks))
 	for i, s := range stacks {
@@ -135,7 +136,7 @@ func textsOf(ctx context.Context, from Stacks, stacks ...spacelift.Stack) policy
 	}
 	texts, err := deploy.ReadTexts(ctx, from, holds...)
 	if err != nil {
-		return policy.PolicyTexts{}
+		return policy.UnreadTexts()
 	}
 	return texts
 }

@@ -304,4 +304,8 @@ func TestStacksShowTheirEnforcement(t *testing.T) {
 			t.Errorf("without a policy: %+v", got)
 		}
 	}
+	a.policies = nil
+	if got := r.policyOf("sure").Enforcement; got == nil || got.Level != "advisory" || !strings.Contains(got.Reason, "can't read the policy") {
+		t.Errorf("with a policy that can't be read: %+v", got)
+	}
 }

@@ -82,8 +82,17 @@ func (p Policy) Promises() (all []Value) {
 }
 
 // PolicyTexts says what is wrong with the texts of the two enforcing policies; empty
-// for one that is as Gantry wrote it, or that could not be read.
+// for one that is as Gantry wrote it.
 type PolicyTexts struct{ Approval, Plan string }
+
+// UnreadTexts returns the texts of policies that Gantry can't read: only their text proves
+// that they are Gantry's.
+func UnreadTexts() PolicyTexts {
+	unread := func(name string) string {
+		return "Gantry's API key can't read the policy " + name + ", so nothing shows what it allows"
+	}
+	return PolicyTexts{Approval: unread(spacelift.EnforcingApproval), Plan: unread(spacelift.EnforcingPlan)}
+}
 
 // EnforcementBy judges a stack by its settings, its attached policies and their texts.
 func EnforcementBy(h spacelift.Hold, texts PolicyTexts) Enforcement {
