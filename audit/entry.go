@@ -68,6 +68,7 @@ const (
 	ActionStart   = "start"        // a process began; After is its configuration's fingerprint
 	ActionReload  = "reload"       // a setting has another value in effect
 	ActionToken   = "authenticate" // a request without a valid token was refused
+	ActionSignOut = "signOut"      // a person ended their session
 	ActionRecover = "recover"      // the log was damaged when it was opened
 	ActionBypass  = "bypass"       // somebody confirmed a plan in Spacelift against the policy in effect, or it was applied unasked
 )

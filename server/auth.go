@@ -20,8 +20,10 @@ import (
 type keyring struct {
 	rules    atomic.Pointer[authority.Rules]
 	issuers  *authority.Issuers
-	signIn   *signIn // nil for none
-	trusts   bool    // issuers, whose people aren't known in advance
+	signIn   *signIn       // nil for none
+	peers    *peers        // the other replicas, which learn of a sign-out
+	self     func() string // id of this replica
+	trusts   bool          // issuers, whose people aren't known in advance
 	sources  sources
 	failures *refusalLimiter // a bucket of its own: neither failed notifications nor failed calls use up the other's
 	refused  reasonCounters

@@ -61,6 +61,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	if err != nil {
 		return nil, err
 	}
+	keys.peers, keys.self = others, box.IDSuffix
 	if cfg.Replica == "" {
 		if cfg.Replica, err = os.Hostname(); err != nil {
 			return nil, fmt.Errorf("name this replica: %w; set replica", err)

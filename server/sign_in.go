@@ -3,10 +3,12 @@ package server
 import (
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -166,7 +168,7 @@ func (s *signIn) insecure(r *http.Request) bool {
 	return err == nil && from.Scheme == "http" && !isLocal(from.Host)
 }
 
-// end ends the session, if the request comes from a page of this server.
+// end ends the session on all replicas, if the request comes from a page of this server.
 func (s *signIn) end(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	session, err := s.session(r)
@@ -180,11 +182,39 @@ func (s *signIn) end(w http.ResponseWriter, r *http.Request) {
 	}
 	if err == nil {
 		s.End(session, time.Now())
+		s.endElsewhere(w, r, session)
 	}
 	for _, name := range []string{cookieSession, cookieCSRF} {
 		s.set(w, r, name, "", -time.Second, name == cookieSession)
 	}
 	redirect(w, relative(depth(r.Context()), "sign-in"))
+}
+
+// endElsewhere has the other replicas end a session. One that gives no answer takes a copy
+// of its cookie until the session is idle; the log and the audit log name it.
+func (s *signIn) endElsewhere(w http.ResponseWriter, r *http.Request, session authority.Session) {
+	if r.Header.Get(peerHeader) != "" {
+		return
+	}
+	r.Header.Set(csrfHeader, session.CSRF) // peers get no body
+	var away []string
+	for _, a := range s.keys.peers.ask(r.Context(), s.keys.self(), &call{request: r, requestID: requestIDOf(w)}) {
+		if a.err != nil || a.status != http.StatusSeeOther {
+			away = append(away, fmt.Sprintf("%s (%s)", a.address, a.problem()))
+		}
+	}
+	e := audit.Entry{Source: sourceName(s.keys.sources.of(r), r), Action: audit.ActionSignOut, Result: audit.Done, RequestID: requestIDOf(w)}
+	if p, err := s.keys.rules.Load().OfSession(session, time.Now()); err == nil {
+		e.By, e.Via = p.Person.Name, string(p.How)+" "+p.Credential
+	} else {
+		e.By = "unknown"
+	}
+	if len(away) > 0 {
+		slices.Sort(away)
+		e.Detail = "replicas without an answer: " + strings.Join(away, ", ")
+		s.keys.log.WarnContext(r.Context(), "sign-out did not reach all replicas", "requestId", requestIDOf(w), "by", e.By, "replicas", away)
+	}
+	_ = s.keys.audit.Record(r.Context(), e) // which logs what can't be written
 }
 
 // Reasons why a request of a browser is refused.

@@ -223,6 +223,30 @@ func TestSessionsOfReplicas(t *testing.T) {
 	}
 }
 
+// A sign-out ends the session on the other replicas too; one that gives no answer is
+// named.
+func TestSignOutReachesPeers(t *testing.T) {
+	b := newBrowser(t)
+	b.signIn()
+	stolen := "__Host-gantry_session=" + b.cookies["__Host-gantry_session"]
+	other := b.rig
+	peer := httptest.NewServer(other.handler)
+	t.Cleanup(peer.Close)
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	b.rig = newRig(t, trusts(b.issuer), signsIn, func(c *server.Config) { c.Replica, c.Peers = "gantry-1", []string{peer.URL, gone.URL} })
+	if w := other.send(http.MethodGet, "/v1/me", "", "Cookie", stolen); w.Code != http.StatusOK {
+		t.Fatalf("before: %d %s", w.Code, w.Body)
+	}
+	b.ask(http.MethodPost, "/sign-out", "csrf_token="+b.csrf(), "Content-Type", "application/x-www-form-urlencoded")
+	for _, r := range []*rig{b.rig, other} {
+		wantProblem(t, r.send(http.MethodGet, "/v1/me", "", "Cookie", stolen), http.StatusUnauthorized, "unauthenticated")
+	}
+	if lines := b.log.entries(t, "sign-out did not reach all replicas"); len(lines) != 1 || !strings.Contains(show(lines), strings.TrimPrefix(gone.URL, "http://")) || strings.Contains(show(lines), strings.TrimPrefix(peer.URL, "http://")) {
+		t.Errorf("logged %v", lines)
+	}
+}
+
 // A replica that asks another on behalf of a person with a session shows them its
 // deliveries too.
 func TestSessionsReachPeers(t *testing.T) {
