@@ -38,7 +38,7 @@ func (a *Activities) plan(ctx context.Context, run spacelift.RunRef, stateVersio
 }
 
 // appliedPlan reads the plan of a run that was confirmed or applied without Gantry; nil if
-// it can't be read for good, which accuses nobody.
+// it can't ever be read, which accuses nobody.
 func (a *Activities) appliedPlan(ctx context.Context, run spacelift.RunRef) *reading {
 	api, err := a.account(run.Account)
 	if err != nil {

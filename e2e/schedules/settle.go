@@ -96,5 +96,8 @@ func (b *Batch) conclude(ctx context.Context) error {
 	}
 	b.pages(ctx, rig.Ask{Who: operatorName, Operation: "listDeliveries", Path: "/v1/deliveries?forwarding=dead"}, none)
 	b.RecordUsage()
+	if err := b.RecordAudit(ctx); err != nil {
+		return err
+	}
 	return b.RecordExecutions(ctx)
 }

@@ -90,6 +90,8 @@ func mutation(field string) func(rec) bool {
 	return func(r rec) bool { return r.Call != nil && mutates(r, field) }
 }
 
+func audited(r rec) bool { return r.Audit != nil }
+
 func request(operation string) func(rec) bool {
 	return func(r rec) bool { return r.Request != nil && r.Request.Operation == operation }
 }
@@ -184,6 +186,42 @@ func TestInjectedFaultsAreFound(t *testing.T) {
 }
 
 var faults = []fault{
+	{"an audit log isn't whole", "audit", at(func(r rec) bool { return r.AuditLog != nil }, func(d *draft, i int) []rec {
+		d.records[i].AuditLog.Problem = "entry 7 follows another one than it names"
+		return d.done()
+	})},
+	{"an entry of an audit log is missing", "audit", at(audited, func(d *draft, i int) []rec { return d.remove(i) })},
+	{"an audit log names somebody else", "audit", at(audited, func(d *draft, i int) []rec {
+		d.records[i].Audit.By += "-not"
+		return d.done()
+	})},
+	{"an audit log shows another result", "audit", at(audited, func(d *draft, i int) []rec {
+		d.records[i].Audit.Result = "refused"
+		return d.done()
+	})},
+	{"an audit log shows another run", "audit", at(func(r rec) bool { return audited(r) && r.Audit.Run != "" }, func(d *draft, i int) []rec {
+		d.records[i].Audit.Run = "another"
+		return d.done()
+	})},
+	{"an audit log invents a decision", "audit", at(func(r rec) bool { return audited(r) && r.Audit.Action == "decideRun" }, func(d *draft, i int) []rec {
+		e := *d.records[i].Audit
+		e.RequestID = "invented"
+		return d.insert(i, rec{Audit: &e})
+	})},
+	{"a bypass isn't shown", "bypasses", func(d *draft) []rec {
+		i := d.lastView()
+		if i < 0 || decode[shown](d.records[i].Request.Answer).Bypass == nil {
+			return nil
+		}
+		return d.change(i, func(s *shown) { s.Bypass = nil })
+	}},
+	{"an approved plan is shown as a bypass", "bypasses", func(d *draft) []rec {
+		i := d.lastView()
+		if i < 0 || decode[shown](d.records[i].Request.Answer).Bypass != nil {
+			return nil
+		}
+		return d.change(i, func(s *shown) { s.Bypass = &bypass{Reason: "0 of 2 approvals"} })
+	}},
 	{"a check is missing", "fresh-check", beforeRead("runConfirm", func(d *draft, read int, _ rec) []rec { return d.remove(read) })},
 	{"a check is old", "fresh-check", at(mutation("runConfirm"), func(d *draft, i int) []rec {
 		for j := i; j < len(d.records); j++ {

@@ -14,22 +14,24 @@ type rec = history.Record
 
 // index is a history in the ways in which rules look at it.
 type index struct {
-	all      []rec
-	batch    history.Batch
-	base     time.Time // wall time at which the history began
-	runs     map[string]*run
-	order    []*run // as they began
-	stacks   map[string][]rec
-	setups   []rec
-	calls    []rec // of Gantry
-	requests []rec
-	phases   map[string]time.Duration
-	mishaps  []rec
-	pauses   []span // of Gantry's processes
-	apiDown  []span // something is wrong with Spacelift's API
-	ticked   time.Duration
-	skewed   bool // clocks were apart
-	ordeals  []ordeal
+	all       []rec
+	batch     history.Batch
+	base      time.Time // wall time at which the history began
+	runs      map[string]*run
+	order     []*run // as they began
+	stacks    map[string][]rec
+	setups    []rec
+	calls     []rec // of Gantry
+	requests  []rec
+	phases    map[string]time.Duration
+	mishaps   []rec
+	audit     []rec // entries of audit logs
+	auditLogs []rec
+	pauses    []span // of Gantry's processes
+	apiDown   []span // something is wrong with Spacelift's API
+	ticked    time.Duration
+	skewed    bool // clocks were apart
+	ordeals   []ordeal
 
 	rule   string // that is applied now
 	matrix Matrix
@@ -133,6 +135,10 @@ func (x *index) sort(r rec) {
 		x.skewed = x.skewed || strings.Contains(r.Mishap.Kind, "clock")
 	case r.Call != nil && r.Call.Actor == x.batch.Actor:
 		x.call(r)
+	case r.Audit != nil:
+		x.audit = append(x.audit, r)
+	case r.AuditLog != nil:
+		x.auditLogs = append(x.auditLogs, r)
 	case r.Request != nil:
 		x.requests = append(x.requests, r)
 		if r.Request.Run != "" && r.Request.Stack != "" {

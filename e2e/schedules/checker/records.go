@@ -24,6 +24,12 @@ type shown struct {
 	States       []stateEntry  `json:"states"`
 	Timeline     []entry       `json:"timeline"`
 	Followers    []string      `json:"followers"`
+	Bypass       *bypass       `json:"bypass"`
+}
+
+type bypass struct {
+	StateVersion int    `json:"stateVersion"`
+	Reason       string `json:"reason"`
 }
 
 type policyValue struct {

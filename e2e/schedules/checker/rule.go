@@ -69,6 +69,8 @@ var Rules = []Rule{
 	{"retries", Acts, "a run is retried once, by the policy or a person", retriesAllowed},
 	{"acts-have-causes", Acts, "every act of Gantry's has a cause: a decision, a time limit or an old plan", actsHaveCauses},
 	{"recorded", People, "what was done is recorded, with whose decision", actsAreRecorded},
+	{"audit", People, "every change that was answered is in its replica's audit log, as it was asked and answered, and the log is whole", auditIsComplete},
+	{"bypasses", People, "a plan that was applied past people and Gantry is shown as a bypass, and no other", bypassesAreShown},
 	{"refusals", People, "a decision that was refused never counts", refusalsAreNone},
 	{"read-your-writes", People, "an answer shows all decisions that were answered before it was asked", readYourWrites},
 	{"linearizable", People, "the decisions about a plan have an order that explains every answer", linearizable},

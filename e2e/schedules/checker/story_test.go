@@ -3,7 +3,9 @@ package checker
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/e2e/schedules/history"
@@ -17,6 +19,7 @@ type story struct {
 	records []rec
 	ids     int
 	runs    []*tale
+	audit   []history.Audit
 }
 
 // tale is a run of a story.
@@ -31,6 +34,7 @@ type tale struct {
 	labels                                  []string
 	problem                                 string
 	followers                               []string
+	bypass                                  *bypass
 }
 
 func newStory() *story {
@@ -166,6 +170,19 @@ func (s *story) ask(r *tale, who, operation, key string, body any, status int, a
 	if body != nil {
 		q.Body = text(body)
 	}
+	return s.request(q)
+}
+
+// request records a request. The audit log has the changes.
+func (s *story) request(q *history.Request) int {
+	if operation := q.Operation; q.Method != http.MethodGet && !strings.HasPrefix(operation, "get") && !strings.HasPrefix(operation, "list") {
+		q.ID = fmt.Sprintf("q%d", len(s.records))
+		e := history.Audit{Process: q.Replica, Sequence: int64(len(s.audit) + 1), By: q.Who, Action: operation, Stack: q.Stack, Run: q.Run, Result: "done", RequestID: q.ID}
+		if q.Status >= 400 {
+			e.Result = "refused"
+		}
+		s.audit = append(s.audit, e)
+	}
 	return s.add(5*time.Millisecond, rec{Request: q})
 }
 
@@ -193,7 +210,7 @@ func (r *tale) view() shown {
 	}
 	return shown{
 		Run: r.id, Stack: r.stack, State: r.state, StateVersion: r.version, Phase: phase, Managed: true, Labels: r.labels,
-		Followers: r.followers, Policy: []policyValue{{Name: "confirm", Problem: r.problem}}, Decisions: slices.Clone(r.decisions), Timeline: slices.Clone(r.timeline),
+		Followers: r.followers, Policy: []policyValue{{Name: "confirm", Problem: r.problem}}, Decisions: slices.Clone(r.decisions), Timeline: slices.Clone(r.timeline), Bypass: r.bypass,
 	}
 }
 
@@ -202,16 +219,16 @@ func (s *story) view(r *tale) { s.ask(r, "ann", "getRun", "", nil, 200, r.view()
 
 // freeze declares a freeze of the account and returns its id.
 func (s *story) freeze(who, id string) {
-	s.add(5*time.Millisecond, rec{Request: &history.Request{
+	s.request(&history.Request{
 		Replica: "one", Who: who, Operation: "declareFreeze", Method: "POST", Path: "/v1/accounts/acme/freezes", Status: 201,
 		Body: text(map[string]any{"reason": "release"}), Answer: text(map[string]any{"id": id}),
-	}})
+	})
 }
 
 func (s *story) lift(who, id string) {
-	s.add(5*time.Millisecond, rec{Request: &history.Request{
+	s.request(&history.Request{
 		Replica: "one", Who: who, Operation: "liftFreeze", Method: "DELETE", Path: "/v1/accounts/acme/freezes/" + id, Status: 204,
-	}})
+	})
 }
 
 // trigger has Gantry trigger a follower for a chain.
@@ -257,6 +274,10 @@ func (s *story) end() []rec {
 		s.view(r)
 		s.add(0, rec{Execution: &history.Execution{ID: "run/acme/" + r.stack + "/" + r.id, Type: "ManageRun", Status: "Completed", Stack: r.stack, Run: r.id, Events: 60, Bytes: 9_000}})
 	}
+	for _, e := range s.audit {
+		s.add(0, rec{Audit: &e})
+	}
+	s.add(0, rec{AuditLog: &history.AuditLog{Process: "one"}})
 	return s.records
 }
 
@@ -267,6 +288,16 @@ var stories = map[string]func() []rec{
 		s.stack("s1-a", "gantry:confirm=auto")
 		r := s.push("s1-a", "c1")
 		s.confirm(r)
+		s.finish(r)
+		return s.end()
+	},
+	"a plan that somebody confirms in Spacelift": func() []rec {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=manual", "gantry:approvals=2")
+		r := s.push("s1-a", "c1")
+		s.message(r, "run.decision_needed")
+		s.enter(r, "CONFIRMED", "carol", "")
+		r.bypass = &bypass{StateVersion: r.version, Reason: "0 of 2 approvals"}
 		s.finish(r)
 		return s.end()
 	},

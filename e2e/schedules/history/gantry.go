@@ -80,3 +80,21 @@ type Usage struct {
 	Name string `json:"name"`
 	RSS  int    `json:"rss"` // bytes
 }
+
+// Audit is an entry of a process's audit log, as it is at the end of a batch.
+type Audit struct {
+	Process   string `json:"process"`
+	Sequence  int64  `json:"sequence"`
+	By        string `json:"by"`
+	Action    string `json:"action"` // operationId, or one of the words of docs/how-to/audit.md
+	Stack     string `json:"stack,omitempty"`
+	Run       string `json:"run,omitempty"`
+	Result    string `json:"result"`
+	RequestID string `json:"requestId,omitempty"`
+}
+
+// AuditLog is the result of gantry audit verify on the audit log of a process.
+type AuditLog struct {
+	Process string `json:"process"`
+	Problem string `json:"problem,omitempty"` // empty if the log is whole
+}

@@ -32,6 +32,8 @@ type Record struct {
 	Mishap    *Mishap    `json:"mishap,omitempty"`
 	Execution *Execution `json:"execution,omitempty"`
 	Usage     *Usage     `json:"usage,omitempty"`
+	Audit     *Audit     `json:"audit,omitempty"`
+	AuditLog  *AuditLog  `json:"auditLog,omitempty"`
 }
 
 // Batch opens a history.

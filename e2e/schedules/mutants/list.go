@@ -42,13 +42,13 @@ var All = []Mutant{
 	// ------------------------------------------------------------ policy
 	{"ignores-freezes", "Gantry ignores freezes", []Edit{{
 		"decide/policy/gate.go",
-		"		if f.activeAt(at) {",
-		"		if f.activeAt(at) && f.ID == \"\" {",
+		"		if f.activeAt(at) {\n			closes(",
+		"		if f.activeAt(at) && f.ID == \"\" {\n			closes(",
 	}}},
 	{"ignores-windows", "Gantry ignores windows", []Edit{{
 		"decide/policy/gate.go",
-		"		if open, _ := w.openAt(at); !open {",
-		"		if open, _ := w.openAt(at); !open && at.IsZero() {",
+		"		if open, _ := w.openAt(at); !open {\n			opens",
+		"		if open, _ := w.openAt(at); !open && at.IsZero() {\n			opens",
 	}}},
 	{"ignores-unreadable-labels", "Gantry ignores labels that it can't read", []Edit{{
 		"decide/policy/resolve.go",
@@ -74,15 +74,15 @@ var All = []Mutant{
 	// ------------------------------------------------------------ people
 	{"counts-twice", "One person's approval counts as often as it is given", []Edit{
 		{"decide/managed/decision.go", "		case !s.approvedBy(d.person()):", "		default:"},
-		{"decide/managed/refuse.go", "	if s.approvedBy(by) {", "	if s.approvedBy(by) && by.Name == \"\" {"},
+		{"decide/managed/ballot.go", "return a.Counts && a.person().Is(by) }) {", "return a.Counts && a.person().Is(by) && by.Name == \"\" }) {"},
 	}},
 	{"forgets-aliases", "Two tokens of one person are two people", []Edit{
 		{"decide/managed/decision.go", "return d.person().Is(who) })\n}\n\n// approves", "return d.By == who.Name })\n}\n\n// approves"},
 	}},
 	{"lets-authors-approve", "People approve what they wrote or triggered", []Edit{{
-		"decide/managed/refuse.go",
-		"	if s.Policy.SelfApproval.Value {\n		return nil\n	}\n	if len(s.excluded) == 0 {",
-		"	if s.Policy.SelfApproval.Value || by.Name != \"\" {\n		return nil\n	}\n	if len(s.excluded) == 0 {",
+		"decide/managed/ballot.go",
+		"	if e.SelfApproval {\n		return nil\n	}\n	if len(e.Excluded) == 0 {",
+		"	if e.SelfApproval || by.Name != \"\" {\n		return nil\n	}\n	if len(e.Excluded) == 0 {",
 	}}},
 	{"lets-any-group-approve", "People of any group approve", []Edit{{
 		"decide/managed/demand.go",
@@ -133,6 +133,42 @@ var All = []Mutant{
 		"	k.changed, k.book = true, freeze.Book{}\n	k.log.Info(\"freeze declared\"",
 	}}},
 
+	// ------------------------------------------------------------ audit
+	{"audits-no-decisions", "Decisions are not in the audit log", []Edit{{
+		"server/audit.go",
+		"		if !changes && !forbidden(err) {",
+		"		if !changes && !forbidden(err) || operation == \"DecideRun\" {",
+	}}},
+	{"audits-another-name", "The audit log has the kind of credentials in place of a name", []Edit{{
+		"server/audit.go",
+		"By: caller.Person.Name, Via: string(caller.How) + \" \" + caller.Credential, Source: sourceName(h.door.sources.of(r), r),\n			Action:",
+		"By: string(caller.How), Via: string(caller.How) + \" \" + caller.Credential, Source: sourceName(h.door.sources.of(r), r),\n			Action:",
+	}}},
+	{"audits-refusals-as-done", "The audit log says of refused changes that they were made", []Edit{{
+		"server/audit.go",
+		"	case p.Status < http.StatusInternalServerError:\n		return audit.Refused, detail",
+		"	case p.Status < http.StatusInternalServerError:\n		return audit.Done, detail",
+	}}},
+	{"overlooks-bypasses", "Gantry takes every confirmation in Spacelift for allowed", []Edit{{
+		"decide/managed/bypass.go",
+		"	if reason == \"\" {\n		return\n	}",
+		"	if reason == \"\" || at.After(r.StartedAt) {\n		return\n	}",
+	}}},
+	{"breaks-the-audit-chain", "Entries of the audit log don't name the one before", []Edit{{
+		"audit/log.go",
+		"e.Sequence, e.Replica, e.Previous = l.head.Sequence+1, l.o.Replica, l.head.Hash",
+		"e.Sequence, e.Replica, e.Previous = l.head.Sequence+1, l.o.Replica, \"\"",
+	}}},
+	{"audits-in-memory", "Entries of the audit log are not written before the answer", []Edit{{
+		"server/audit.go",
+		"		_ = h.audit.Record(ctx, e) // which logs what can't be written; the change is made",
+		"		time.AfterFunc(10*time.Second, func() { _ = h.audit.Record(context.WithoutCancel(ctx), e) })",
+	}, {
+		"server/audit.go",
+		"	\"strconv\"\n",
+		"	\"strconv\"\n	\"time\"\n",
+	}}},
+
 	// ------------------------------------------------------------ retries
 	{"retries-beyond-the-budget", "Failed runs are retried more often than the policy says", []Edit{{
 		"decide/policy/retry.go",
@@ -178,8 +214,8 @@ var All = []Mutant{
 	}}},
 	{"triggers-late", "A chain triggers a stack by a list of its runs of any age", []Edit{{
 		"activities/trigger_follower.go",
-		"	if newestOf(lines) != known {\n		return triggering{}, spacelift.ErrStale\n	}\n",
-		"	_ = lines\n",
+		"		if err == nil && newestOf(lines) != known {\n			err = spacelift.ErrStale\n		}\n",
+		"		_ = lines\n",
 	}}},
 	{"keeps-old-plans", "Gantry confirms plans from before a parent applied", []Edit{{
 		"decide/managed/parents.go",

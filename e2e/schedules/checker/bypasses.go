@@ -1,0 +1,63 @@
+package checker
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/gantryhq/gantry/e2e/schedules/model"
+)
+
+// bypassesAreShown finds plans that somebody confirmed in Spacelift, or that Spacelift
+// applied unasked, although the labels left them to people through Gantry and nobody may
+// have approved, and that Gantry doesn't show as bypasses (docs/how-to/enforcement.md). It
+// finds bypasses of runs too that Gantry alone confirmed.
+func bypassesAreShown(x *index) []Violation {
+	var all []Violation
+	for _, r := range x.order {
+		v, ok := x.settled(r)
+		if !ok || v.Phase != "done" || r.first().Type != "TRACKED" {
+			continue
+		}
+		applied := r.appliedWithoutGantry(x.batch.Actor)
+		x.judged(r, r.life())
+		switch {
+		case v.Bypass != nil && len(applied) == 0:
+			all = append(all, violation(r.name(), "Gantry shows a bypass of a run that nobody else moved: "+v.Bypass.Reason, v.asked))
+		case v.Bypass == nil && len(applied) > 0:
+			if last := applied[len(applied)-1]; x.surelyForbidden(r, last, v) {
+				all = append(all, violation(r.name(), fmt.Sprintf("the plan was applied without an approval and without Gantry (%s), and Gantry shows no bypass", last.entry.RunState.State), last.plan, last.entry, v.asked))
+			}
+		}
+	}
+	return all
+}
+
+// application is a plan, and the state by which its run continued.
+type application struct{ plan, entry rec }
+
+// appliedWithoutGantry returns the applications that Gantry didn't ask for.
+func (r *run) appliedWithoutGantry(gantry string) (all []application) {
+	for i, s := range r.states {
+		if i == 0 || !slices.Contains([]string{"CONFIRMED", "PREPARING_APPLY", "APPLYING"}, s.RunState.State) {
+			continue
+		}
+		before := r.states[i-1]
+		asked := before.RunState.State == "UNCONFIRMED" && s.RunState.By != gantry
+		if asked || before.RunState.State == "PLANNING" {
+			all = append(all, application{before, s})
+		}
+	}
+	return all
+}
+
+// surelyForbidden reports whether every policy that may have been in effect from the run's
+// beginning to the view left the plan to people, and nobody's approval may count.
+func (x *index) surelyForbidden(r *run, a application, v view) bool {
+	if slices.ContainsFunc(r.verdicts("approve"), mayCount) || !v.Managed {
+		return false
+	}
+	possible := x.policies(r.stack, span{r.life().from, v.asked.Ended})
+	return len(possible) > 0 && !slices.ContainsFunc(possible, func(e effect) bool {
+		return e.policy.Decider(x.facts(r, a.entry)) != model.People // the plan has no size before
+	})
+}
