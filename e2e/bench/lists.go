@@ -26,7 +26,7 @@ import (
 const (
 	waitingRuns  = 500
 	listRequests = 30
-	benchToken   = "gantry_bench" //nolint:gosec // serves loopback only
+	benchToken   = "gantry_bench"
 )
 
 // lists measures how long the server takes to say which of 500 waiting runs a caller may
