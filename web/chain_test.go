@@ -200,7 +200,7 @@ func TestARefusalWithoutItsButton(t *testing.T) {
 	c := aChain()
 	c.Phase, c.EndedAt = "done", new(noon)
 	s := chainSite(t, c)
-	s.Refuse("POST /v1/accounts/acme/chains/"+aRun.Run+"/skip", http.StatusConflict, "Chain has ended", "nothing is left to skip")
+	s.Refuse("POST /v1/accounts/acme/chains/"+chainRun.Run+"/skip", http.StatusConflict, "Chain has ended", "nothing is left to skip")
 	shows(t, s.Post(chainPath, url.Values{"do": {"skip"}, "stack": {"queue"}}), "Chain has ended. Nothing is left to skip.")
 }
 
