@@ -25,7 +25,7 @@ func (w *world) page(method, path string, form url.Values) (status int, text str
 	}
 	answer, err := http.DefaultClient.Do(req)
 	w.must(err)
-	defer answer.Body.Close() //nolint:errcheck // it was read
+	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
 	w.must(err)
 	return answer.StatusCode, string(body)

@@ -106,7 +106,9 @@ func (h *handlers) entry(s spacelift.Stack, p policy.Policy, known policy.Known,
 func (h *handlers) entries(l *listed) []stackEntry {
 	l.once.Do(func() {
 		approvers := h.keys.approvers()
-		policies := toAPIList(l.managed, func(s spacelift.Stack) policy.Policy { return h.policies().Resolve(policy.StackOf(s, l.spaces)).Of(s.ID) })
+		policies := toAPIList(l.managed, func(s spacelift.Stack) policy.Policy {
+			return h.policies().Resolve(policy.StackOf(s, l.spaces)).Of(s.ID)
+		})
 		known := policy.Known{Stacks: l.knows(policy.Parents(policies...)), Approvers: approvers}
 		for i, s := range l.managed {
 			l.entries = append(l.entries, h.entry(s, policies[i], known, l.texts))

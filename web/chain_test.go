@@ -195,7 +195,7 @@ func TestARefusalStaysAtItsButton(t *testing.T) {
 	}
 }
 
-// A refusal is shown also where its button is gone, such as in a chain that has ended.
+// A refusal is shown even where its button is gone, such as in a chain that has ended.
 func TestARefusalWithoutItsButton(t *testing.T) {
 	c := aChain()
 	c.Phase, c.EndedAt = "done", new(noon)

@@ -8,7 +8,7 @@
 //	run, err := gantry.Answer[api.Run](c.GetRun(ctx, "acme", "network-prod", id))
 //
 // Lists are iterators over all pages, such as [Client.Runs], and streams of events are
-// iterators that connect again by themselves, such as [Client.FollowRun].
+// iterators that connect again automatically, such as [Client.FollowRun].
 package gantry
 
 import (

@@ -25,7 +25,7 @@ const problemTypePrefix = "urn:gantry:problem:"
 type Problem struct {
 	api.Problem
 
-	// RetryAfter is how long Gantry asks to wait; 0 if it doesn't.
+	// RetryAfter is the wait that Gantry asks for; 0 if it doesn't.
 	RetryAfter time.Duration
 }
 
