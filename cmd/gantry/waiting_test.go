@@ -204,7 +204,9 @@ func sits(t *testing.T, args ...string) *terminal {
 	}()
 	t.Cleanup(func() {
 		_ = tty.Close()
-		_ = p.screen.Close()
+		if input, ok := p.screen.InputPipe().(io.Closer); ok { // Close would race with the copy above
+			_ = input.Close()
+		}
 	})
 	return p
 }

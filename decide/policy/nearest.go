@@ -1,14 +1,21 @@
 package policy
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Nearest returns the name that was most likely meant by a misspelt one. ok is false
-// if none is close: more than a third of its letters would have to change.
+// if none is close: more than a third of its letters would have to change. Of names that
+// are equally close it is one that the misspelt name contains, then the first by letters.
 func Nearest(misspelt string, all []string) (name string, ok bool) {
-	best := 1 + max(1, len(misspelt)/3)
-	for _, candidate := range all {
-		if d := distance(strings.ToLower(misspelt), strings.ToLower(candidate)); d < best && candidate != "" {
-			name, best = candidate, d
+	misspelt = strings.ToLower(misspelt)
+	best, within := 1+max(1, len(misspelt)/3), false
+	for _, candidate := range slices.Sorted(slices.Values(all)) {
+		word := strings.ToLower(candidate)
+		d, inside := distance(misspelt, word), strings.Contains(misspelt, word)
+		if candidate != "" && (d < best || d == best && name != "" && inside && !within) {
+			name, best, within = candidate, d, inside
 		}
 	}
 	return name, name != ""

@@ -18,3 +18,17 @@ func TestNearest(t *testing.T) {
 		}
 	}
 }
+
+// Of names that are equally close one is chosen, whatever their order.
+func TestNearestOfEquals(t *testing.T) {
+	for _, all := range [][]string{{"cat", "bat"}, {"bat", "cat"}} {
+		if got, _ := policy.Nearest("rat", all); got != "bat" {
+			t.Errorf("got %q", got)
+		}
+	}
+	for _, all := range [][]string{{"GANTRY_TEMPORAL_UI_URL", "TEMPORAL_ADDRESS"}, {"TEMPORAL_ADDRESS", "GANTRY_TEMPORAL_UI_URL"}} {
+		if got, _ := policy.Nearest("GANTRY_TEMPORAL_ADDRESS", all); got != "TEMPORAL_ADDRESS" {
+			t.Errorf("got %q", got)
+		}
+	}
+}
