@@ -37,7 +37,7 @@ func (h *handlers) ListChains(ctx context.Context, req genserver.ListChainsReque
 // GetChain returns the status of a chain.
 func (h *handlers) GetChain(ctx context.Context, _ genserver.GetChainRequestObject) (genserver.GetChainResponseObject, error) {
 	c := callOf(ctx)
-	status, err := h.chain(c.run).status(ctx)
+	status, err := h.chain(c.run).recentStatus(ctx)
 	if err != nil {
 		return nil, err
 	}

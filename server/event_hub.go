@@ -205,6 +205,7 @@ func (b *hub) keep(changed map[string]entry, news bool) {
 		if !news {
 			continue
 		}
+		b.h.recent.forget() // before anyone can ask because of the news
 		for l := range b.listeners {
 			if e.changed >= l.since {
 				l.pending[id] = true

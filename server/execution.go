@@ -13,7 +13,6 @@ import (
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
@@ -59,6 +58,11 @@ func (e execution[S]) status(ctx context.Context) (S, error) {
 		err = &refusal{notFound(e.none)}
 	}
 	return status, err
+}
+
+// recentStatus returns the status for callers who only read.
+func (e execution[S]) recentStatus(ctx context.Context) (S, error) {
+	return recently(ctx, e.h, e.id+" "+e.query, e.status)
 }
 
 // update sends an update to the execution and waits for the result.
@@ -118,6 +122,7 @@ func update[T any](
 ) (result T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
 	defer cancel()
+	defer h.recent.forget() // callers see their own changes
 	o := updateOptions(id, this, name, content)
 	if o.UpdateID == "" {
 		o.UpdateID = ulid.Make().String()
@@ -229,9 +234,7 @@ func listExecutions[T any](
 	page = []T{}
 	listed := map[string]bool{}
 	for range maxListReads {
-		found, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-			PageSize: int32(pageSize(s.pageSize) - len(page)), NextPageToken: []byte(token), Query: query,
-		})
+		found, err := h.listWorkflow(ctx, query, pageSize(s.pageSize)-len(page), []byte(token))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -277,7 +280,7 @@ func allExecutions[T any](
 	defer cancel()
 	var token []byte
 	for read := 0; ; {
-		found, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{PageSize: maxTemporalPage, NextPageToken: token, Query: query})
+		found, err := h.listWorkflow(ctx, query, maxTemporalPage, token)
 		if err != nil {
 			return nil, err
 		}

@@ -86,7 +86,7 @@ func (s *runStream) follow() error {
 		if err := s.check(); err != nil {
 			return err
 		}
-		next, err := s.h.run(s.ref).status(s.ctx)
+		next, err := s.h.run(s.ref).recentStatus(s.ctx)
 		if _, gone := errors.AsType[*serviceerror.NotFound](err); gone {
 			return err
 		}

@@ -15,7 +15,7 @@ import (
 
 // GetRun returns the status of a run.
 func (h *handlers) GetRun(ctx context.Context, _ genserver.GetRunRequestObject) (genserver.GetRunResponseObject, error) {
-	status, err := h.run(callOf(ctx).run).status(ctx)
+	status, err := h.run(callOf(ctx).run).recentStatus(ctx)
 	return genserver.GetRun200JSONResponse(h.toAPIRun(ctx, status)), err
 }
 
@@ -137,7 +137,10 @@ func toAPIPhase(p managed.Phase) api.Phase { return api.Phase(cmp.Or(p, managed.
 
 // ExplainRun returns why the run is where it is.
 func (h *handlers) ExplainRun(ctx context.Context, _ genserver.ExplainRunRequestObject) (genserver.ExplainRunResponseObject, error) {
-	e, err := ask[managed.Explanation](ctx, h, managed.ManageRunID(callOf(ctx).run), managed.ExplainQuery)
+	id := managed.ManageRunID(callOf(ctx).run)
+	e, err := recently(ctx, h, id+" "+managed.ExplainQuery, func(ctx context.Context) (managed.Explanation, error) {
+		return ask[managed.Explanation](ctx, h, id, managed.ExplainQuery)
+	})
 	return genserver.ExplainRun200JSONResponse(toAPIExplanation(e)), err
 }
 

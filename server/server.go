@@ -73,7 +73,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	}
 	h := &handlers{
 		door: door, inbox: box, temporal: temporal, registry: registry, policies: cfg.Policies, taskQueue: cfg.TaskQueue, pages: decide.Pages(cfg.PublicURL), reconcile: cfg.Reconcile,
-		replays: newReplayCache(), runStreams: newOpenStreams(maxRunStreams, maxCallerRuns), eventStreams: newOpenStreams(maxEventStreams, maxCallerEvents), stopping: cfg.Stopping, leaving: cfg.Leaving, temporalProblem: cfg.TemporalProblem, configurationProblem: cfg.ConfigurationProblem,
+		replays: newReplayCache(), recent: newRecent(), runStreams: newOpenStreams(maxRunStreams, maxCallerRuns), eventStreams: newOpenStreams(maxEventStreams, maxCallerEvents), stopping: cfg.Stopping, leaving: cfg.Leaving, temporalProblem: cfg.TemporalProblem, configurationProblem: cfg.ConfigurationProblem,
 		replica: cfg.Replica, peers: others,
 		started: time.Now(), version: cfg.Version, log: log, audit: cfg.Audit, keys: keys, contract: contract,
 	}
@@ -115,6 +115,7 @@ type handlers struct {
 	runStreams   *openStreams
 	eventStreams *openStreams
 	hub          *hub
+	recent       *recent
 	stopping     <-chan struct{} // closed when streams must end
 	leaving      <-chan struct{} // closed when the process begins to stop
 	started      time.Time

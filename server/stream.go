@@ -53,6 +53,13 @@ func (s *openStreams) open(caller string) (done func(), err error) {
 	return func() { s.close(caller) }, nil
 }
 
+// any reports whether a stream is open.
+func (s *openStreams) any() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all > 0
+}
+
 func (s *openStreams) close(caller string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
