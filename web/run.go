@@ -20,7 +20,6 @@ import (
 type runView struct {
 	run       api.Run
 	why       *api.Explanation // nil if the API can't explain it now
-	mine      []api.Verdict    // decisions that the API would take from the caller now
 	operator  bool             // whether the caller may retry and stop runs somewhere
 	resources []api.Resource   // all, or the first of them
 	all       bool             // whether all resources are shown
@@ -58,17 +57,6 @@ func (p *Pages) readRun(c *call) (*runView, error) {
 			v.why = res.JSON200
 		}
 		return nil // the run says most of it as well
-	})
-	reads.Go(func() error {
-		params := api.ListRunsParams{Account: &account, Stack: &stack, Waiting: new("any"), PageSize: new(200)}
-		res, err := c.API.ListRunsWithResponse(ctx, &params)
-		if err != nil {
-			return nil //nolint:nilerr // without the list the page offers no decisions
-		}
-		if i := slices.IndexFunc(res.JSON200.Runs, func(r api.RunSummary) bool { return r.Run == run }); i >= 0 {
-			v.mine = res.JSON200.Runs[i].CanDecide
-		}
-		return nil
 	})
 	if err := reads.Wait(); err != nil {
 		return nil, err
@@ -145,7 +133,7 @@ func (c *call) change(what string) (string, error) {
 }
 
 // can reports whether the caller may take a decision now.
-func (v *runView) can(verdict api.Verdict) bool { return slices.Contains(v.mine, verdict) }
+func (v *runView) can(verdict api.Verdict) bool { return slices.Contains(v.run.CanDecide, verdict) }
 
 // canRetry and canStop report whether it makes sense to ask for it.
 func (v *runView) canRetry() bool {

@@ -791,7 +791,7 @@ func runWhy(v *runView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		if len(v.mine) > 0 || v.canRetry() || v.canStop() {
+		if len(v.run.CanDecide) > 0 || v.canRetry() || v.canStop() {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 63, "<div class=\"actions\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err

@@ -28,6 +28,7 @@ func waitingRun() (api.Run, api.Explanation) {
 	r.Approvals = usual()[0].Approvals
 	r.Approvals.Decided[0].Note = new("as announced")
 	r.Approvals.Excluded = []string{"alice"}
+	r.CanDecide = usual()[0].CanDecide
 	r.Enforcement = &api.Enforcement{Level: "advisory", Reason: "people may confirm in Spacelift"}
 	r.States = []api.StateEntry{
 		{State: "QUEUED", StateVersion: 0, At: at(-200)}, {State: "PLANNING", StateVersion: 3, At: at(-198)}, {State: "UNCONFIRMED", StateVersion: 5, At: at(-192)},
@@ -59,13 +60,6 @@ func showsRun(s *webtest.Site, r api.Run, why api.Explanation) {
 	s.Answer("GET /v1/"+billing, r)
 	s.Answer("GET /v1/"+billing+"/explain", why)
 	waits(s, usual())
-	s.Handle("GET /v1/runs", func(w http.ResponseWriter, req *http.Request) {
-		if q := req.URL.Query(); q.Get("stack") != "billing-prod" || q.Get("account") != "acme" || q.Get("waiting") != "any" {
-			webtest.Write(w, http.StatusBadRequest, api.Problem{Type: "urn:gantry:problem:bad-request", Title: "Bad request", Status: http.StatusBadRequest})
-			return
-		}
-		webtest.Write(w, http.StatusOK, api.RunList{Runs: usual()[:1]})
-	})
 	s.Stream("GET /v1/" + billing + "/events")
 }
 
