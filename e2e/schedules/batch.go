@@ -70,7 +70,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer func() { err = errors.Join(err, h.Flush(), file.Close()) }()
 	h.Add(history.Record{Batch: &history.Batch{
 		Seed: o.Seed, Number: o.Number, Schedules: o.Schedules, Storm: o.Storm, Account: rig.Account, Actor: rig.Actor,
-		Reconcile: o.Reconcile, Poll: poll, Replicas: []string{"replica-1", "replica-2"},
+		Reconcile: o.Reconcile, Poll: poll, Replicas: []string{"replica-1", "replica-2"}, Enforced: script.Enforced,
 	}})
 	began := time.Now()
 	r := rig.New(h, rig.Options{

@@ -167,7 +167,7 @@ func (j *janitor) decide(ctx context.Context, run rig.Run, e explanation) {
 	if j.b.Spacelift.NeedsReview(run) {
 		j.decideNatively(run)
 	}
-	if e.Approvals == nil || tries > 5 {
+	if e.Approvals == nil || tries > 5 && !j.enforced(run) {
 		j.decideNatively(run)
 		return
 	}
@@ -185,9 +185,19 @@ func (j *janitor) decide(ctx context.Context, run rig.Run, e explanation) {
 	}
 }
 
+// enforced reports whether Gantry's policies are attached to the stack of a run.
+func (j *janitor) enforced(run rig.Run) bool {
+	st, _ := j.b.Spacelift.StackNow(run.Stack)
+	return slices.Contains(script.Enforced, st.Space) && slices.Contains(st.Labels, spacelift.LabelManaged)
+}
+
 // decideNatively has somebody decide in Spacelift.
 func (j *janitor) decideNatively(run rig.Run) {
 	reviewers := []string{"joe", "max", "jane"}
+	if j.b.Spacelift.NeedsReview(run) && j.again("enforced "+run.ID) > 2*patientRounds && j.enforced(run) {
+		j.step(run, script.NativeDiscard, "joe") // nobody but Gantry can confirm it
+		return
+	}
 	if j.b.Spacelift.NeedsReview(run) || run.State == "PENDING_REVIEW" {
 		j.step(run, script.ReviewApprove, reviewers[j.again("review "+run.ID)%len(reviewers)])
 		return

@@ -46,7 +46,7 @@ func (b *Batch) play(ctx context.Context, number int, s history.Script) {
 
 func (b *Batch) addStack(st history.ScriptStack) error {
 	added := simulator.Stack{
-		ID: spacelift.StackID(st.ID), Labels: st.Labels, Autodeploy: st.Autodeploy, Approvals: st.Approvals, Module: st.Module,
+		ID: spacelift.StackID(st.ID), Space: st.Space, Labels: st.Labels, Autodeploy: st.Autodeploy, Approvals: st.Approvals, Module: st.Module,
 		Plan: simulator.Plan{Delta: spacelift.Delta{Added: 1}},
 	}
 	if st.WorkerPool {

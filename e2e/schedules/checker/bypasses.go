@@ -35,19 +35,23 @@ func bypassesAreShown(x *index) []Violation {
 // application is a plan, and the state by which its run continued.
 type application struct{ plan, entry rec }
 
-// appliedWithoutGantry returns the applications that Gantry didn't ask for.
-func (r *run) appliedWithoutGantry(gantry string) (all []application) {
+// applications returns the plans of a run that were confirmed, or applied unasked.
+func (r *run) applications() (all []application) {
 	for i, s := range r.states {
-		if i == 0 || !slices.Contains([]string{"CONFIRMED", "PREPARING_APPLY", "APPLYING"}, s.RunState.State) {
-			continue
-		}
-		before := r.states[i-1]
-		asked := before.RunState.State == "UNCONFIRMED" && s.RunState.By != gantry
-		if asked || before.RunState.State == "PLANNING" {
-			all = append(all, application{before, s})
+		if i > 0 && slices.Contains([]string{"CONFIRMED", "PREPARING_APPLY", "APPLYING"}, s.RunState.State) {
+			if before := r.states[i-1]; before.RunState.State == "UNCONFIRMED" || before.RunState.State == "PLANNING" {
+				all = append(all, application{before, s})
+			}
 		}
 	}
 	return all
+}
+
+// appliedWithoutGantry returns the applications that Gantry didn't ask for.
+func (r *run) appliedWithoutGantry(gantry string) []application {
+	return slices.DeleteFunc(r.applications(), func(a application) bool {
+		return a.plan.RunState.State == "UNCONFIRMED" && a.entry.RunState.By == gantry
+	})
 }
 
 // surelyForbidden reports whether every policy that may have been in effect from the run's

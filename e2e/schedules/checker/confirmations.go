@@ -13,11 +13,12 @@ import (
 // the act: the documents allow a second, the rest is for a busy machine.
 const longestGap = 3 * time.Second
 
-// freshCheck finds acts without a read right before them, and acts that were sent
-// again without a read in between that shows that the first one did nothing.
+// freshCheck finds acts without a read right before them, and acts that follow another
+// one without a read in between that shows what that did.
 func freshCheck(x *index) []Violation {
 	var all []Violation
-	for _, a := range x.acts("runConfirm", "runDiscard", "runRetry", "runReview") {
+	checked := []string{"runConfirm", "runDiscard", "runRetry", "runReview"}
+	for _, a := range x.acts(checked...) {
 		switch {
 		case a.read.N == 0:
 			all = append(all, violation(a.run.name(), "Gantry acted on a run that it had never read", a.call))
@@ -25,8 +26,8 @@ func freshCheck(x *index) []Violation {
 			all = append(all, violation(a.run.name(), fmt.Sprintf("Gantry acted %s after it had read the run", (a.call.Began-a.read.Ended).Round(time.Millisecond)), a.read, a.call))
 		}
 		for _, before := range a.run.acts {
-			if before.N < a.call.N && before.Ended <= a.call.Began && before.Call.Fields[0] == a.call.Call.Fields[0] && before.Ended > a.read.Began {
-				all = append(all, violation(a.run.name(), "Gantry sent "+a.call.Call.Fields[0]+" again without reading the run in between", before, a.read, a.call))
+			if before.N < a.call.N && before.Ended <= a.call.Began && slices.Contains(checked, before.Call.Fields[0]) && before.Ended > a.read.Began {
+				all = append(all, violation(a.run.name(), "Gantry sent "+a.call.Call.Fields[0]+" after "+before.Call.Fields[0]+" without reading the run in between", before, a.read, a.call))
 			}
 		}
 	}
@@ -69,23 +70,27 @@ func (a act) replanned(before rec) bool {
 // that lack approvals of anybody.
 func confirmsByPolicy(x *index) []Violation {
 	var all []Violation
-	for _, a := range x.acts("runConfirm") {
+	for _, a := range x.releases() {
 		plan := a.plan()
 		if plan.N == 0 || a.blind {
 			continue
 		}
 		why, possible := "", x.policies(a.run.stack, a.span)
 		for _, e := range possible {
-			if why = e.forbids(x.facts(a.run, plan)); why == "" {
+			if why = e.forbids(x.facts(a.run, plan)); why == "" || why == outside && x.reviewsPlan(a) {
+				why = ""
 				break
 			}
 		}
 		if why != "" {
-			all = append(all, violation(a.run.name(), "Gantry confirmed although "+why, plan, possible[0].settings, a.read, a.call))
+			all = append(all, violation(a.run.name(), a.did()+" although "+why, plan, possible[0].settings, a.read, a.call))
 		}
 	}
 	return all
 }
+
+// outside is why Gantry doesn't confirm a plan that it may review.
+const outside = "the labels leave the plan to people in Spacelift"
 
 // forbids returns why Gantry may not confirm the plan whatever people decide.
 func (e effect) forbids(plan model.Plan) string {
@@ -96,7 +101,7 @@ func (e effect) forbids(plan model.Plan) string {
 		}
 		return "a label can't be followed: " + e.policy.Invalid[0]
 	case model.Outside:
-		return "the labels leave the plan to people in Spacelift"
+		return outside
 	case model.Gantry, model.People:
 	}
 	return ""
@@ -105,7 +110,7 @@ func (e effect) forbids(plan model.Plan) string {
 // approvalsBind finds confirmations with too few approvals that may count.
 func approvalsBind(x *index) []Violation {
 	var all []Violation
-	for _, a := range x.acts("runConfirm") {
+	for _, a := range x.releases() {
 		plan := a.plan()
 		if plan.N == 0 || a.blind {
 			continue
@@ -118,7 +123,7 @@ func approvalsBind(x *index) []Violation {
 			}
 		}
 		if why != "" {
-			all = append(all, violation(a.run.name(), "Gantry confirmed although "+why,
+			all = append(all, violation(a.run.name(), a.did()+" although "+why,
 				append(a.run.verdicts("approve", "revoke"), plan, asked, possible[0].settings, a.read, a.call)...))
 		}
 	}
@@ -192,16 +197,16 @@ func (x *index) unbound(a act, plan, q rec) string {
 // that move on a run that somebody had stopped.
 func objectionsBind(x *index) []Violation {
 	var all []Violation
-	for _, a := range x.acts("runConfirm") {
+	for _, a := range x.releases() {
 		plan := a.plan()
 		for _, q := range a.run.verdicts("reject") {
 			if answered(q) && q.Ended < a.span.from && plan.N > 0 && q.Ended > plan.Ended {
-				all = append(all, violation(a.run.name(), "Gantry confirmed a plan that "+q.Request.Who+" had rejected", plan, q, a.read, a.call))
+				all = append(all, violation(a.run.name(), a.did()+" a plan that "+q.Request.Who+" had rejected", plan, q, a.read, a.call))
 			}
 		}
 		for _, q := range a.run.operations("stopRun") {
 			if answered(q) && q.Ended < a.span.from {
-				all = append(all, violation(a.run.name(), "Gantry confirmed a run that "+q.Request.Who+" had stopped", plan, q, a.read, a.call))
+				all = append(all, violation(a.run.name(), a.did()+" a run that "+q.Request.Who+" had stopped", plan, q, a.read, a.call))
 			}
 		}
 	}

@@ -217,11 +217,35 @@ var faults = []fault{
 	}},
 	{"an approved plan is shown as a bypass", "bypasses", func(d *draft) []rec {
 		i := d.lastView()
-		if i < 0 || decode[shown](d.records[i].Request.Answer).Bypass != nil {
+		if i < 0 || slices.ContainsFunc(d.records, func(r rec) bool { return entering("CONFIRMED")(r) && r.RunState.By != gantry }) {
 			return nil
 		}
 		return d.change(i, func(s *shown) { s.Bypass = &bypass{Reason: "0 of 2 approvals"} })
 	}},
+	{"a plan continues without Gantry's review", "enforced", at(func(r rec) bool { return r.Review != nil }, func(d *draft, i int) []rec { return d.remove(i) })},
+	{"a plan continues after a rejection by Gantry", "enforced", at(func(r rec) bool { return r.Review != nil }, func(d *draft, i int) []rec {
+		d.records[i].Review.Decision = "REJECT"
+		return d.done()
+	})},
+	{"somebody else's review lets a plan continue", "enforced", at(func(r rec) bool { return r.Review != nil }, func(d *draft, i int) []rec {
+		d.records[i].Review.Author = "carol"
+		return d.done()
+	})},
+	{"an enforced plan is applied unasked", "enforced", at(entering("UNCONFIRMED"), func(d *draft, i int) []rec {
+		if !slices.ContainsFunc(d.records, func(r rec) bool { return r.Review != nil }) {
+			return nil
+		}
+		d.records = slices.DeleteFunc(d.records, func(r rec) bool { return r.Review != nil || entering("UNCONFIRMED")(r) })
+		return d.done()
+	})},
+	{"Gantry reviews a plan that a label holds", "policy", beforeRead("runReview", relabel(func(l []string) []string { return append(l, "gantry:approval=2") }))},
+	{"Gantry reviews a plan that nobody approved", "approvals", beforeRead("runReview", relabel(func([]string) []string { return []string{"gantry:managed", "gantry:confirm=manual", "gantry:approvals=3"} }))},
+	{"Gantry reviews a plan during a freeze", "freezes", beforeRead("runReview", func(d *draft, read int, _ rec) []rec {
+		return d.insertEarly(read, rec{Request: &history.Request{Who: "ann", Operation: "declareFreeze", Status: 201, Body: text(map[string]any{}), Answer: text(map[string]any{"id": "f2"})}})
+	})},
+	{"Gantry reviews a plan that was rejected", "objections", beforeRead("runReview", func(d *draft, read int, act rec) []rec {
+		return d.insertEarly(read, about(act, "bob", "decideRun", map[string]any{"verdict": "reject"}))
+	})},
 	{"a check is missing", "fresh-check", beforeRead("runConfirm", func(d *draft, read int, _ rec) []rec { return d.remove(read) })},
 	{"a check is old", "fresh-check", at(mutation("runConfirm"), func(d *draft, i int) []rec {
 		for j := i; j < len(d.records); j++ {

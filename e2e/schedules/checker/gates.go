@@ -63,10 +63,10 @@ func (f freeze) binds(x *index, stack string, s span) bool {
 func freezesBind(x *index) []Violation {
 	var all []Violation
 	frozen := x.freezes()
-	for _, a := range x.acts("runConfirm") {
+	for _, a := range x.releases() {
 		for _, f := range frozen {
 			if f.binds(x, a.run.stack, a.span) {
-				all = append(all, violation(a.run.name(), "Gantry confirmed during a freeze of "+f.declared.Request.Who, f.declared, a.read, a.call))
+				all = append(all, violation(a.run.name(), a.did()+" during a freeze of "+f.declared.Request.Who, f.declared, a.read, a.call))
 			}
 		}
 	}
@@ -76,7 +76,7 @@ func freezesBind(x *index) []Violation {
 // windowsBind finds confirmations while a window was closed.
 func windowsBind(x *index) []Violation {
 	var all []Violation
-	for _, a := range x.acts("runConfirm") {
+	for _, a := range x.releases() {
 		if a.blind {
 			continue
 		}
@@ -88,7 +88,7 @@ func windowsBind(x *index) []Violation {
 			}
 		}
 		if !open {
-			all = append(all, violation(a.run.name(), "Gantry confirmed while a window was closed", append(x.setups, possible[0].settings, a.read, a.call)...))
+			all = append(all, violation(a.run.name(), a.did()+" while a window was closed", append(x.setups, possible[0].settings, a.read, a.call)...))
 		}
 	}
 	return all

@@ -52,6 +52,7 @@ type run struct {
 	delivered []rec
 	messages  []rec
 	execution []rec
+	reviews   []rec
 	retryOf   *run
 }
 
@@ -151,6 +152,9 @@ func (x *index) sort(r rec) {
 	case r.Message != nil && r.Message.Run != "":
 		known := x.run(r.Message.Stack, r.Message.Run)
 		known.messages = append(known.messages, r)
+	case r.Review != nil:
+		known := x.run(r.Review.Stack, r.Review.Run)
+		known.reviews = append(known.reviews, r)
 	case r.Execution != nil && r.Execution.Run != "":
 		known := x.run(r.Execution.Stack, r.Execution.Run)
 		known.execution = append(known.execution, r)

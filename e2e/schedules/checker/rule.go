@@ -56,6 +56,7 @@ var Rules = []Rule{
 	{"fresh-check", Acts, "Gantry reads a run right before it acts on it, and sends nothing twice without a read that shows that nothing happened", freshCheck},
 	{"one-confirmation", Acts, "a plan is confirmed at most once", oneConfirmation},
 	{"policy", Policy, "nothing is confirmed that the labels leave to people, to Spacelift or to nobody", confirmsByPolicy},
+	{"enforced", Policy, "with enforcement, no plan is confirmed or applied that Gantry hasn't reviewed", enforcedBinds},
 	{"approvals", People, "approvals are bound to plan, person, group and authorship, and each person counts once", approvalsBind},
 	{"objections", People, "a rejection or a stop that was answered binds until the run has ended", objectionsBind},
 	{"freezes", Policy, "a freeze that was answered binds", freezesBind},

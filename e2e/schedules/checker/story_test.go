@@ -39,7 +39,7 @@ type tale struct {
 
 func newStory() *story {
 	s := &story{}
-	s.add(0, rec{Batch: &history.Batch{Seed: 1, Schedules: 1, Account: "acme", Actor: gantry, Reconcile: 2 * time.Second, Poll: time.Second, Replicas: []string{"one"}}})
+	s.add(0, rec{Batch: &history.Batch{Seed: 1, Schedules: 1, Account: "acme", Actor: gantry, Reconcile: 2 * time.Second, Poll: time.Second, Replicas: []string{"one"}, Enforced: []string{"enforced"}}})
 	s.add(0, rec{Setup: &history.Setup{
 		Profiles: []history.Profile{{Name: "office", Confirm: "auto", Windows: []string{"day"}}},
 		Windows:  []history.Window{{Name: "day", Allow: []history.Period{{Start: wallStart.Add(-time.Hour), End: wallStart.Add(time.Hour)}}}},
@@ -69,6 +69,17 @@ func (s *story) add(took time.Duration, r rec) int {
 
 func (s *story) stack(id string, labels ...string) {
 	s.add(0, rec{Stack: &history.Stack{Stack: id, Labels: append([]string{"gantry:managed"}, labels...)}})
+}
+
+// enforced moves the newest stack to a space with Gantry's policies.
+func (s *story) enforced() { s.records[len(s.records)-1].Stack.Space = "enforced" }
+
+// review has Gantry approve a plan in Spacelift.
+func (s *story) review(r *tale) {
+	s.read(r)
+	i := s.mutate(r, "runReview")
+	s.records[i].Call.Arguments["decision"] = "APPROVE"
+	s.add(0, rec{Review: &history.Review{Stack: r.stack, Run: r.id, Author: gantry, Decision: "APPROVE", State: r.state}})
 }
 
 func (s *story) labels(stack string) []string {
@@ -217,6 +228,14 @@ func (r *tale) view() shown {
 // view has somebody look at a run.
 func (s *story) view(r *tale) { s.ask(r, "ann", "getRun", "", nil, 200, r.view()) }
 
+// approveByTwo has two people approve, and a third one who takes it back.
+func (s *story) approveByTwo(r *tale) {
+	s.decide(r, "jane", "approve")
+	s.decide(r, "joe", "approve")
+	s.decide(r, "jane", "revoke")
+	s.decide(r, "ann", "approve")
+}
+
 // freeze declares a freeze of the account and returns its id.
 func (s *story) freeze(who, id string) {
 	s.request(&history.Request{
@@ -306,11 +325,30 @@ var stories = map[string]func() []rec{
 		s.stack("s1-a", "gantry:confirm=manual", "gantry:approvals=2", "gantry:approvers=platform")
 		r := s.push("s1-a", "c1")
 		s.message(r, "run.decision_needed")
-		s.decide(r, "jane", "approve")
-		s.decide(r, "joe", "approve")
-		s.decide(r, "jane", "revoke")
-		s.decide(r, "ann", "approve")
+		s.approveByTwo(r)
 		s.confirm(r)
+		s.finish(r)
+		return s.end()
+	},
+	"an enforced plan that two people approve": func() []rec {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=manual", "gantry:approvals=2", "gantry:approvers=platform")
+		s.enforced()
+		r := s.push("s1-a", "c1")
+		s.message(r, "run.decision_needed")
+		s.approveByTwo(r)
+		s.review(r)
+		s.confirm(r)
+		s.finish(r)
+		return s.end()
+	},
+	"an enforced plan that people confirm in Spacelift": func() []rec {
+		s := newStory()
+		s.stack("s1-a")
+		s.enforced()
+		r := s.push("s1-a", "c1")
+		s.review(r)
+		s.enter(r, "CONFIRMED", "carol", "")
 		s.finish(r)
 		return s.end()
 	},

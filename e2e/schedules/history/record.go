@@ -47,6 +47,7 @@ type Batch struct {
 	Reconcile time.Duration `json:"reconcile"` // Gantry's interval: the "tick" of all bounds
 	Poll      time.Duration `json:"poll"`      // the driver's own interval
 	Replicas  []string      `json:"replicas"`  // names of the processes that receive webhooks
+	Enforced  []string      `json:"enforced"`  // spaces whose managed stacks carry Gantry's two policies
 }
 
 // Setup is Gantry's configuration, as far as policy depends on it. A later one
@@ -126,6 +127,7 @@ type Script struct {
 // ScriptStack is a stack as it is at the start of a schedule.
 type ScriptStack struct {
 	ID         string   `json:"id"`
+	Space      string   `json:"space,omitempty"`     // root if empty
 	Labels     []string `json:"labels"`
 	Autodeploy bool     `json:"autodeploy,omitempty"`
 	Approvals  int      `json:"approvals,omitempty"` // of a native approval policy

@@ -74,6 +74,7 @@ type Delta struct {
 // Stack is a stack after something about it changed.
 type Stack struct {
 	Stack      string   `json:"stack"`
+	Space      string   `json:"space,omitempty"`
 	Labels     []string `json:"labels"`
 	Autodeploy bool     `json:"autodeploy,omitempty"`
 	Approvals  int      `json:"approvals,omitempty"`

@@ -154,6 +154,11 @@ var All = []Mutant{
 		"	if reason == \"\" {\n		return\n	}",
 		"	if reason == \"\" || at.After(r.StartedAt) {\n		return\n	}",
 	}}},
+	{"reviews-early", "Gantry approves plans in Spacelift before it decides about them", []Edit{{
+		"decide/managed/decide_plan.go",
+		"		if s.needed() == 0 && s.ownReview() {",
+		"		if s.ownReview() {",
+	}}},
 	{"breaks-the-audit-chain", "Entries of the audit log don't name the one before", []Edit{{
 		"audit/log.go",
 		"e.Sequence, e.Replica, e.Previous = l.head.Sequence+1, l.o.Replica, l.head.Hash",

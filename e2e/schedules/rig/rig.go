@@ -19,7 +19,9 @@ import (
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/e2e/program"
 	"github.com/gantryhq/gantry/e2e/schedules/history"
+	"github.com/gantryhq/gantry/e2e/schedules/script"
 	"github.com/gantryhq/gantry/simulator"
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // The account and the credentials of all rigs.
@@ -195,10 +197,31 @@ func (r *Rig) startSpacelift(ctx context.Context) error {
 		return err
 	}
 	s.AddAPIKey(simulator.APIKey{ID: keyID, Secret: keySecret})
-	return errors.Join(
+	for _, space := range script.Spaces {
+		err = errors.Join(err, s.AddSpace(simulator.Space{ID: space, InheritEntities: true}))
+	}
+	for _, space := range script.Enforced {
+		err = errors.Join(err, enforce(s, space))
+	}
+	return errors.Join(err,
 		s.AddWorkerPool(simulator.WorkerPool{ID: "private", Name: "private"}),
 		s.AddNamedWebhook(simulator.NamedWebhook{ID: "gantry", Endpoint: webhook + "/webhook", Secret: r.secrets[0], Labels: []string{deploy.WebhookLabel}, RetryOnFailure: true}),
 		s.AddPolicy(simulator.Policy{ID: "gantry", Engine: simulator.RegoV1, Body: deploy.Policy}),
+	)
+}
+
+// enforce adds the two policies that make Gantry's decisions binding to a space.
+func enforce(s *Spacelift, space string) error {
+	attach := []string{"autoattach:" + spacelift.LabelManaged}
+	return errors.Join(
+		s.AddPolicy(simulator.Policy{
+			ID: spacelift.EnforcingApproval + "-" + space, Name: spacelift.EnforcingApproval, Type: simulator.PolicyApproval, Space: space,
+			Engine: simulator.RegoV1, Body: deploy.ApprovalPolicy(Actor), Labels: attach,
+		}),
+		s.AddPolicy(simulator.Policy{
+			ID: spacelift.EnforcingPlan + "-" + space, Name: spacelift.EnforcingPlan, Type: simulator.PolicyPlan, Space: space,
+			Engine: simulator.RegoV1, Body: deploy.PlanPolicy, Labels: attach,
+		}),
 	)
 }
 

@@ -96,7 +96,7 @@ func (s *Spacelift) RunReviewed(run spacelift.RunRef, r simulator.Review) {
 // StackChanged implements simulator.Observer.
 func (s *Spacelift) StackChanged(st simulator.StackStatus) {
 	s.history.Add(history.Record{Schedule: history.ScheduleOf(string(st.ID)), Stack: &history.Stack{
-		Stack: string(st.ID), Labels: st.Labels, Autodeploy: st.Autodeploy, Approvals: st.Approvals,
+		Stack: string(st.ID), Space: st.Space, Labels: st.Labels, Autodeploy: st.Autodeploy, Approvals: st.Approvals,
 		LockedBy: st.LockedBy, LockNote: st.LockNote, Disabled: st.Disabled, Deleting: st.Deleting, Deleted: st.Deleted,
 	}})
 	s.mu.Lock()

@@ -113,8 +113,14 @@ func pick[T any](d *drawer, all []weighted[T]) T {
 func (d *drawer) stack(shape ...func(*history.ScriptStack)) string {
 	s := history.ScriptStack{ID: fmt.Sprintf("s%d-%c", d.number, 'a'+len(d.script.Stacks)), Labels: d.labels()}
 	s.Autodeploy = d.chance(4)
+	if d.chance(15) {
+		s.Space = enforced
+	}
 	for _, f := range shape {
 		f(&s)
+	}
+	if s.Approvals > 0 {
+		s.Space = "" // Gantry relies on no second approval policy
 	}
 	if d.chance(4) {
 		s.Labels = slices.DeleteFunc(s.Labels, func(l string) bool { return l == "gantry:managed" })

@@ -22,6 +22,15 @@ var People = []history.Person{
 	{Name: "otto", Role: "operator", Groups: []string{"security"}},
 }
 
+// Spaces are the spaces of all batches beside the root. Gantry's policies are
+// attached to the managed stacks of those that are Enforced.
+var (
+	Spaces   = []string{enforced}
+	Enforced = []string{enforced}
+)
+
+const enforced = "enforced"
+
 var profileNames = []string{"production", "careful", "quick", "timed", "no-drift", "old-plans"}
 
 // Setup returns the configuration of a batch that begins at a time. changed

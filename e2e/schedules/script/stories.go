@@ -28,6 +28,7 @@ var stories = []story{
 	{4, "drift", (*drawer).tellDrift},
 	{3, "destroy", (*drawer).tellDestroy},
 	{5, "reviews", (*drawer).tellReviews},
+	{8, "enforced", (*drawer).tellEnforced},
 	{6, "queue", (*drawer).tellQueue},
 	{5, "brakes", (*drawer).tellBrakes},
 	{5, "freeze", (*drawer).tellFreeze},
@@ -234,6 +235,24 @@ func (d *drawer) tellReviews() {
 		} else {
 			d.act(s, step{After: d.pause(), Until: Waiting})
 		}
+	}
+}
+
+// People who want to confirm in Spacelift before Gantry has reviewed the plan.
+func (d *drawer) tellEnforced() {
+	s := d.stack(func(s *history.ScriptStack) { s.Space, s.Autodeploy = enforced, d.chance(35) })
+	d.do(step{Do: one(d, []string{Push, Push, Push, Trigger}), Who: "joe", Stack: s}, d.changes()...)
+	for range 1 + d.IntN(3) {
+		d.do(step{After: d.pause(), Until: one(d, []string{Waiting, Waiting, Asked}), Do: one(d, []string{NativeConfirm, NativeConfirm, NativeConfirm, ReviewApprove, Replan}),
+			Who: one(d, []string{"jane", "joe", "max"}), Stack: s})
+		if d.chance(40) {
+			d.act(s, step{With: true})
+		}
+	}
+	d.acts(s, d.IntN(3))
+	if d.chance(30) {
+		d.do(step{After: d.pause(), Until: Ended, Do: Push, Stack: s}, d.plan()...)
+		d.do(step{Until: Waiting, Do: NativeConfirm, Who: "max", Stack: s})
 	}
 }
 
