@@ -86,6 +86,11 @@ func (d *draft) done() []rec {
 	return d.records
 }
 
+// underFloor reports whether a locked rule is over a stack of the story.
+func (d *draft) underFloor() bool {
+	return slices.ContainsFunc(d.records, func(r rec) bool { return r.Stack != nil && r.Stack.Space == "production/near" })
+}
+
 func mutation(field string) func(rec) bool {
 	return func(r rec) bool { return r.Call != nil && mutates(r, field) }
 }
@@ -239,7 +244,9 @@ var faults = []fault{
 		return d.done()
 	})},
 	{"Gantry reviews a plan that a label holds", "policy", beforeRead("runReview", relabel(func(l []string) []string { return append(l, "gantry:approval=2") }))},
-	{"Gantry reviews a plan that nobody approved", "approvals", beforeRead("runReview", relabel(func([]string) []string { return []string{"gantry:managed", "gantry:confirm=manual", "gantry:approvals=3"} }))},
+	{"Gantry reviews a plan that nobody approved", "approvals", beforeRead("runReview", relabel(func([]string) []string {
+		return []string{"gantry:managed", "gantry:confirm=manual", "gantry:approvals=3"}
+	}))},
 	{"Gantry reviews a plan during a freeze", "freezes", beforeRead("runReview", func(d *draft, read int, _ rec) []rec {
 		return d.insertEarly(read, rec{Request: &history.Request{Who: "ann", Operation: "declareFreeze", Status: 201, Body: text(map[string]any{}), Answer: text(map[string]any{"id": "f2"})}})
 	})},
@@ -263,7 +270,12 @@ var faults = []fault{
 		return d.insert(i+1, rec{Call: &history.Call{Kind: "query", Actor: gantry, Executed: true, Status: 200, Runs: []history.RunSeen{{Stack: s.Stack, Run: s.Run, State: s.State}}}})
 	})},
 	{"the stack isn't managed", "policy", beforeRead("runConfirm", relabel(func([]string) []string { return []string{"env:prod"} }))},
-	{"people decide in Spacelift", "policy", beforeRead("runConfirm", relabel(func([]string) []string { return []string{"gantry:managed"} }))},
+	{"people decide in Spacelift", "policy", func(d *draft) []rec {
+		if d.underFloor() {
+			return nil // then people decide through Gantry
+		}
+		return beforeRead("runConfirm", relabel(func([]string) []string { return []string{"gantry:managed"} }))(d)
+	}},
 	{"a label can't be read", "policy", beforeRead("runConfirm", relabel(func(l []string) []string { return append(l, "gantry:approval=2") }))},
 	{"the labels contradict each other", "policy", beforeRead("runConfirm", relabel(func(l []string) []string { return append(l, "gantry:confirm=no-deletes", "gantry:confirm=manual") }))},
 	{"an approval is missing", "approvals", at(func(r rec) bool {
@@ -302,6 +314,22 @@ var faults = []fault{
 	{"approvals were asked for", "approvals", beforeRead("runConfirm", relabel(func([]string) []string {
 		return []string{"gantry:managed", "gantry:confirm=manual", "gantry:approvals=3"}
 	}))},
+	{"a locked rule asks for more approvals", "approvals", at(func(r rec) bool { return r.Setup != nil }, func(d *draft, i int) []rec {
+		if !slices.ContainsFunc(d.records, mutation("runConfirm")) {
+			return nil
+		}
+		s := d.records[i].Setup
+		s.Profiles = append(s.Profiles, history.Profile{Name: "strict", Confirm: "manual", Approvals: 3})
+		s.Floors = append(s.Floors, history.Floor{Name: "strict", Profile: "strict"})
+		return d.done()
+	})},
+	{"a locked rule of a space above asks for another group", "approvals", func(d *draft) []rec {
+		if !d.underFloor() {
+			return nil
+		}
+		d.records[1].Setup.Profiles[1].Approvers = "data"
+		return d.done()
+	}},
 	{"an approval is revoked", "approvals", func(d *draft) []rec {
 		return beforeRead("runConfirm", func(d *draft, read int, act rec) []rec {
 			if d.pick(request("decideRun")) < 0 {

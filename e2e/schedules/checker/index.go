@@ -296,7 +296,7 @@ func (x *index) policies(stack string, s span) []effect {
 	var all []effect
 	for _, settings := range x.stackDuring(stack, s) {
 		for _, config := range x.configs(s) {
-			p := config.Resolve(stack, settings.Stack.Labels)
+			p := config.Resolve(stack, settings.Stack.Space, settings.Stack.Labels)
 			if len(p.Unclear) > 0 {
 				return nil
 			}
@@ -304,6 +304,14 @@ func (x *index) policies(stack string, s span) []effect {
 		}
 	}
 	return all
+}
+
+// space returns the space of a stack, which never changes.
+func (x *index) space(stack string) string {
+	if all := x.stacks[stack]; len(all) > 0 {
+		return all[0].Stack.Space
+	}
+	return ""
 }
 
 type effect struct {

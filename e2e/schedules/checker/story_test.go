@@ -41,7 +41,11 @@ func newStory() *story {
 	s := &story{}
 	s.add(0, rec{Batch: &history.Batch{Seed: 1, Schedules: 1, Account: "acme", Actor: gantry, Reconcile: 2 * time.Second, Poll: time.Second, Replicas: []string{"one"}, Enforced: []string{"enforced"}}})
 	s.add(0, rec{Setup: &history.Setup{
-		Profiles: []history.Profile{{Name: "office", Confirm: "auto", Windows: []string{"day"}}},
+		Profiles: []history.Profile{
+			{Name: "office", Confirm: "auto", Windows: []string{"day"}},
+			{Name: "floor", Confirm: "manual", Approvals: 2, Approvers: "platform"},
+		},
+		Floors:   []history.Floor{{Name: "floor", Spaces: []string{"production"}, Profile: "floor"}},
 		Windows:  []history.Window{{Name: "day", Allow: []history.Period{{Start: wallStart.Add(-time.Hour), End: wallStart.Add(time.Hour)}}}},
 		Channels: []string{"deploys"},
 		People: []history.Person{
@@ -71,8 +75,9 @@ func (s *story) stack(id string, labels ...string) {
 	s.add(0, rec{Stack: &history.Stack{Stack: id, Labels: append([]string{"gantry:managed"}, labels...)}})
 }
 
-// enforced moves the newest stack to a space with Gantry's policies.
-func (s *story) enforced() { s.records[len(s.records)-1].Stack.Space = "enforced" }
+// in moves the newest stack to a space. Those of "enforced" carry Gantry's policies, and
+// a locked rule is over "production".
+func (s *story) in(space string) { s.records[len(s.records)-1].Stack.Space = space }
 
 // review has Gantry approve a plan in Spacelift.
 func (s *story) review(r *tale) {
@@ -333,7 +338,7 @@ var stories = map[string]func() []rec{
 	"an enforced plan that two people approve": func() []rec {
 		s := newStory()
 		s.stack("s1-a", "gantry:confirm=manual", "gantry:approvals=2", "gantry:approvers=platform")
-		s.enforced()
+		s.in("enforced")
 		r := s.push("s1-a", "c1")
 		s.message(r, "run.decision_needed")
 		s.approveByTwo(r)
@@ -345,10 +350,21 @@ var stories = map[string]func() []rec{
 	"an enforced plan that people confirm in Spacelift": func() []rec {
 		s := newStory()
 		s.stack("s1-a")
-		s.enforced()
+		s.in("enforced")
 		r := s.push("s1-a", "c1")
 		s.review(r)
 		s.enter(r, "CONFIRMED", "carol", "")
+		s.finish(r)
+		return s.end()
+	},
+	"a plan that a locked rule leaves to two people": func() []rec {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=auto")
+		s.in("production/near")
+		r := s.push("s1-a", "c1")
+		s.message(r, "run.decision_needed")
+		s.approveByTwo(r)
+		s.confirm(r)
 		s.finish(r)
 		return s.end()
 	},

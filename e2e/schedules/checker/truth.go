@@ -230,7 +230,7 @@ func (x *index) misread(r *run, v view) string {
 	says := ""
 	for _, labels := range append(x.labelled(r.stack, span{since, v.asked.Ended}), v.Labels) {
 		for _, c := range x.configs(span{r.life().from, v.asked.Ended}) {
-			p := c.Resolve(r.stack, labels)
+			p := c.Resolve(r.stack, x.space(r.stack), labels)
 			if len(p.Unclear) > 0 || shows == (len(p.Invalid) > 0) {
 				return ""
 			}

@@ -57,6 +57,7 @@ type Setup struct {
 	DependsOn bool      `json:"dependsOn,omitempty"` // depends-on labels count as gantry:after
 	ReadLogs  bool      `json:"readLogs,omitempty"`
 	Profiles  []Profile `json:"profiles"`
+	Floors    []Floor   `json:"floors,omitempty"`
 	Windows   []Window  `json:"windows"`
 	Channels  []string  `json:"channels"`
 	People    []Person  `json:"people"`
@@ -84,6 +85,14 @@ type Profile struct {
 	RetryAfterApply *bool             `json:"retryAfterApply,omitempty" yaml:"retryAfterApply,omitempty"`
 	OldPlans        string            `json:"oldPlans,omitempty" yaml:"oldPlans,omitempty"`
 	Deadlines       map[string]string `json:"deadlines,omitempty" yaml:"deadlines,omitempty"`
+}
+
+// Floor is a locked rule of Gantry's configuration: labels can only tighten the values
+// of its profile, on all stacks or on those of some spaces.
+type Floor struct {
+	Name    string   `json:"name"`
+	Spaces  []string `json:"spaces,omitempty"` // with those below them
+	Profile string   `json:"profile"`
 }
 
 // Limits are the most resources of a plan that Gantry confirms alone; nil is no limit.
@@ -127,7 +136,7 @@ type Script struct {
 // ScriptStack is a stack as it is at the start of a schedule.
 type ScriptStack struct {
 	ID         string   `json:"id"`
-	Space      string   `json:"space,omitempty"`     // root if empty
+	Space      string   `json:"space,omitempty"` // root if empty
 	Labels     []string `json:"labels"`
 	Autodeploy bool     `json:"autodeploy,omitempty"`
 	Approvals  int      `json:"approvals,omitempty"` // of a native approval policy

@@ -49,21 +49,26 @@ var labelsOnce = []string{"managed", "profile", "confirm", "approvals", "approve
 // slug is the form of stack ids about which nobody can be in doubt.
 var slug = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
 
-// Resolve returns the policy of a stack with these labels (docs/reference/labels.md).
-func (c Config) Resolve(stack string, labels []string) Policy {
+// Resolve returns the policy of a stack of a space with these labels
+// (docs/reference/labels.md).
+func (c Config) Resolve(stack, space string, labels []string) Policy {
 	r := resolution{config: c, stack: stack, values: map[string][]string{}}
 	r.policy.Managed = slices.Contains(labels, "gantry:managed")
 	for _, label := range labels {
 		r.read(label)
 	}
 	r.contradictions()
-	r.fromProfile()
+	profile := r.fromProfile()
 	for _, key := range labelsOnce {
 		if v := r.values[key]; len(v) > 0 {
 			r.set(key, v[0])
 		}
 	}
-	r.nobodyAsked()
+	if floors := c.floors(space); len(floors) > 0 {
+		r.lock(floors, profile)
+	} else {
+		r.nobodyAsked()
+	}
 	return r.policy
 }
 
@@ -150,9 +155,9 @@ func (r *resolution) contradictions() {
 	}
 }
 
-// fromProfile takes over the values of the profile and the defaults.
-func (r *resolution) fromProfile() {
-	p := &r.policy
+// fromProfile takes over the values of the profile that a label names and the
+// defaults, and returns them.
+func (r *resolution) fromProfile() Policy {
 	var from history.Profile
 	if names := r.values["profile"]; len(names) > 0 {
 		var found bool
@@ -160,32 +165,36 @@ func (r *resolution) fromProfile() {
 			r.invalid("gantry:profile=%s: there is no such profile", names[0])
 		}
 	}
-	p.Confirm, p.Approvals, p.Approvers = from.Confirm, from.Approvals, from.Approvers
-	p.SelfApproval = from.SelfApproval != nil && *from.SelfApproval
+	p, values := &r.policy, r.of(from)
+	values.Managed, values.Invalid, values.Unclear, values.After, values.Notify = p.Managed, p.Invalid, p.Unclear, p.After, append(p.Notify, values.Notify...)
+	*p = values
+	return values
+}
+
+// of returns the values of a profile and the defaults.
+func (r *resolution) of(from history.Profile) Policy {
+	p := Policy{
+		Confirm: from.Confirm, Approvals: from.Approvals, Approvers: from.Approvers, SelfApproval: from.SelfApproval != nil && *from.SelfApproval,
+		Types: from.Types, Drift: from.Drift == nil || *from.Drift, Timeout: r.configured(from.ApprovalTimeout, 0), Discards: from.OnTimeout != "keep",
+		Windows: slices.Clone(from.Windows), RetryCauses: from.RetryCauses, RetryAfterApply: from.RetryAfterApply != nil && *from.RetryAfterApply,
+		RetryBackoff: r.configured(from.RetryBackoff, time.Minute), KeepOldPlans: from.OldPlans == "keep",
+	}
 	if from.Limits != nil {
 		p.Limits = *from.Limits
 	}
-	p.Types = from.Types
 	if len(p.Types) == 0 {
 		p.Types = []string{"TRACKED"}
 	}
-	p.Drift = from.Drift == nil || *from.Drift
-	p.Timeout = r.configured(from.ApprovalTimeout, 0)
-	p.Discards = from.OnTimeout != "keep"
-	p.Windows = slices.Clone(from.Windows)
 	for _, name := range from.Notify {
 		p.Notify = append(p.Notify, bare(name))
 	}
 	if from.Retries != nil {
 		p.Retries = *from.Retries
 	}
-	p.RetryCauses = from.RetryCauses
-	p.RetryAfterApply = from.RetryAfterApply != nil && *from.RetryAfterApply
 	if len(p.RetryCauses) == 0 {
 		p.RetryCauses = []string{"transient", "capacity"}
 	}
-	p.RetryBackoff = r.configured(from.RetryBackoff, time.Minute)
-	p.KeepOldPlans = from.OldPlans == "keep"
+	return p
 }
 
 // configured reads a duration of a profile.

@@ -25,6 +25,30 @@ var office = Config{
 
 var noon = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 
+// Labels only tighten what a locked rule sets.
+func TestFloors(t *testing.T) {
+	c := office
+	c.Floors = []history.Floor{{Name: "floor", Spaces: []string{"prod"}, Profile: "small"}, {Name: "floor-2", Spaces: []string{"prod/eu"}, Profile: "production"}}
+	for _, f := range []struct {
+		space  string
+		labels []string
+		want   func(Policy) bool
+	}{
+		{"dev", []string{"gantry:managed"}, func(p Policy) bool { return p.Confirm == "" }},
+		{"prod", []string{"gantry:managed"}, func(p Policy) bool { return p.Confirm == "auto" && *p.Limits.MaxAdded == 3 && !p.Drift }},
+		{"prod", []string{"gantry:managed", "gantry:confirm=manual", "gantry:approvals=3"}, func(p Policy) bool { return p.Confirm == "manual" && p.Approvals == 3 }},
+		{"production", []string{"gantry:managed", "gantry:confirm=auto"}, func(p Policy) bool { return p.Limits.MaxAdded == nil }},
+		{"prod/eu", []string{"gantry:managed", "gantry:confirm=no-deletes", "gantry:approvals=1", "gantry:approvers=security", "gantry:approval-timeout=3d"}, func(p Policy) bool {
+			return p.Confirm == "manual" && p.Approvals == 2 && p.Approvers == "platform" && p.Timeout == 36*time.Hour && p.Discards && slices.Equal(p.Windows, []string{"day"})
+		}},
+		{"prod", []string{"gantry:managed", "gantry:profile=production", "gantry:confirm=auto"}, func(p Policy) bool { return len(p.Unclear) > 0 }},
+	} {
+		if p := c.Resolve("a", f.space, f.labels); !f.want(p) || len(p.Invalid) > 0 {
+			t.Errorf("%s %q: %+v", f.space, f.labels, p)
+		}
+	}
+}
+
 func TestResolve(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -56,7 +80,7 @@ func TestResolve(t *testing.T) {
 		{"depends-on without leave", []string{"gantry:managed", "depends-on:b"}, false, func(p Policy) bool { return p.After == nil }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := office.Resolve("a", c.labels)
+			p := office.Resolve("a", "", c.labels)
 			if len(p.Unclear) > 0 || (len(p.Invalid) > 0) != c.holds || (c.want != nil && !c.want(p)) {
 				t.Errorf("%q resolve to %+v", c.labels, p)
 			}
@@ -64,7 +88,7 @@ func TestResolve(t *testing.T) {
 	}
 	depends := office
 	depends.DependsOn = true
-	if p := depends.Resolve("a", []string{"gantry:managed", "depends-on:b,c"}); !slices.Equal(p.After, []string{"b", "c"}) {
+	if p := depends.Resolve("a", "", []string{"gantry:managed", "depends-on:b,c"}); !slices.Equal(p.After, []string{"b", "c"}) {
 		t.Errorf("depends-on:b,c follows %q", p.After)
 	}
 }
@@ -93,14 +117,14 @@ func TestDecider(t *testing.T) {
 		{"gantry:profile=small", Plan{Type: "TRACKED", Delta: adds.Delta, Drift: true}, People},
 		{"gantry:nonsense=1", adds, Nobody},
 	} {
-		if got := office.Resolve("a", []string{"gantry:managed", c.label}).Decider(c.plan); got != c.want {
+		if got := office.Resolve("a", "", []string{"gantry:managed", c.label}).Decider(c.plan); got != c.want {
 			t.Errorf("%s leaves %+v to %s, not to %s", c.label, c.plan, got, c.want)
 		}
 	}
 }
 
 func TestMayApprove(t *testing.T) {
-	p := office.Resolve("a", []string{"gantry:managed", "gantry:profile=production"})
+	p := office.Resolve("a", "", []string{"gantry:managed", "gantry:profile=production"})
 	change := Plan{Author: "carol"}
 	for _, c := range []struct {
 		name, token string

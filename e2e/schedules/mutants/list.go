@@ -65,6 +65,11 @@ var All = []Mutant{
 		"		case plan.Delta.Deleted > 0:",
 		"		case plan.Delta.Deleted > 1000:",
 	}}},
+	{"ignores-floors", "Labels override locked rules too", []Edit{{
+		"decide/policy/combine.go",
+		"		if lock == \"\" && l.label != \"\" && gates {",
+		"		if lock = \"\"; l.label == \"\" && c.lock == name {",
+	}}},
 	{"ignores-limits", "Gantry confirms plans beyond the limits of a profile", []Edit{{
 		"decide/policy/auto_confirm.go",
 		"		case l.count(*plan.Delta) > l.limit.Value:",

@@ -44,6 +44,7 @@ type configuration struct {
 	Channels  []map[string]any  `yaml:"channels"`
 	Windows   []map[string]any  `yaml:"windows"`
 	Profiles  []history.Profile `yaml:"profiles"`
+	Rules     []map[string]any  `yaml:"rules"`
 }
 
 // configure writes the configuration file of a process.
@@ -87,6 +88,9 @@ func (r *Rig) configure(g *Gantry, s history.Setup) error {
 	}
 	for _, w := range s.Windows {
 		c.Windows = append(c.Windows, map[string]any{"name": w.Name, "timeZone": "UTC", "allow": periods(w.Allow), "deny": periods(w.Deny)})
+	}
+	for _, f := range s.Floors {
+		c.Rules = append(c.Rules, map[string]any{"name": f.Name, "match": map[string]any{"spaces": f.Spaces}, "profile": f.Profile, "locked": true})
 	}
 	text, err := yaml.Marshal(c)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -198,7 +199,11 @@ func (r *Rig) startSpacelift(ctx context.Context) error {
 	}
 	s.AddAPIKey(simulator.APIKey{ID: keyID, Secret: keySecret})
 	for _, space := range script.Spaces {
-		err = errors.Join(err, s.AddSpace(simulator.Space{ID: space, InheritEntities: true}))
+		parent, _, nested := strings.Cut(space, "/")
+		if !nested {
+			parent = ""
+		}
+		err = errors.Join(err, s.AddSpace(simulator.Space{ID: space, Parent: parent, InheritEntities: true}))
 	}
 	for _, space := range script.Enforced {
 		err = errors.Join(err, enforce(s, space))
@@ -215,11 +220,11 @@ func enforce(s *Spacelift, space string) error {
 	attach := []string{"autoattach:" + spacelift.LabelManaged}
 	return errors.Join(
 		s.AddPolicy(simulator.Policy{
-			ID: spacelift.EnforcingApproval + "-" + space, Name: spacelift.EnforcingApproval, Type: simulator.PolicyApproval, Space: space,
+			ID: strings.ReplaceAll(spacelift.EnforcingApproval+"-"+space, "/", "-"), Name: spacelift.EnforcingApproval, Type: simulator.PolicyApproval, Space: space,
 			Engine: simulator.RegoV1, Body: deploy.ApprovalPolicy(Actor), Labels: attach,
 		}),
 		s.AddPolicy(simulator.Policy{
-			ID: spacelift.EnforcingPlan + "-" + space, Name: spacelift.EnforcingPlan, Type: simulator.PolicyPlan, Space: space,
+			ID: strings.ReplaceAll(spacelift.EnforcingPlan+"-"+space, "/", "-"), Name: spacelift.EnforcingPlan, Type: simulator.PolicyPlan, Space: space,
 			Engine: simulator.RegoV1, Body: deploy.PlanPolicy, Labels: attach,
 		}),
 	)

@@ -113,8 +113,8 @@ func pick[T any](d *drawer, all []weighted[T]) T {
 func (d *drawer) stack(shape ...func(*history.ScriptStack)) string {
 	s := history.ScriptStack{ID: fmt.Sprintf("s%d-%c", d.number, 'a'+len(d.script.Stacks)), Labels: d.labels()}
 	s.Autodeploy = d.chance(4)
-	if d.chance(15) {
-		s.Space = enforced
+	if d.chance(30) {
+		s.Space = pick(d, []weighted[string]{{50, enforced}, {35, production}, {15, production + "/" + enforced}})
 	}
 	for _, f := range shape {
 		f(&s)

@@ -22,14 +22,18 @@ var People = []history.Person{
 	{Name: "otto", Role: "operator", Groups: []string{"security"}},
 }
 
-// Spaces are the spaces of all batches beside the root. Gantry's policies are
-// attached to the managed stacks of those that are Enforced.
+// Spaces are the spaces of all batches beside the root, each after the one that it is
+// in. Gantry's policies are attached to the managed stacks of those that are Enforced,
+// and a locked rule is over those of production.
 var (
-	Spaces   = []string{enforced}
-	Enforced = []string{enforced}
+	Spaces   = []string{enforced, production, production + "/" + enforced}
+	Enforced = []string{enforced, production + "/" + enforced}
 )
 
-const enforced = "enforced"
+const (
+	enforced   = "enforced"
+	production = "production"
+)
 
 var profileNames = []string{"production", "careful", "quick", "timed", "no-drift", "old-plans"}
 
@@ -50,13 +54,16 @@ func Setup(at time.Time, storm time.Duration, changed bool) history.Setup {
 			{Name: "timed", Confirm: "manual", ApprovalTimeout: "1m", OnTimeout: "discard", Notify: []string{"on-call"}},
 			{Name: "no-drift", Confirm: "auto", Drift: &no, Types: []string{"TRACKED"}},
 			{Name: "old-plans", Confirm: "auto", OldPlans: "keep", Retries: &two, RetryCauses: []string{"transient"}, RetryBackoff: "2s"},
+			{Name: "floor", Confirm: "no-deletes", Limits: &history.Limits{MaxAdded: &three}, Approvals: 2, Approvers: "platform"},
 		},
+		Floors:  []history.Floor{{Name: "production-floor", Spaces: []string{production}, Profile: "floor"}},
 		Windows: windows(at, storm),
 	}
 	if changed {
 		s.Profiles[0].Approvals, s.Profiles[0].Approvers = 1, "security"
 		s.Profiles[1].Approvals, s.Profiles[1].SelfApproval = 1, &no
 		s.Profiles[2].Limits = &history.Limits{MaxAdded: &two}
+		s.Profiles[6].Limits.MaxAdded, s.Profiles[6].Approvals = &two, 1
 	}
 	return s
 }

@@ -29,6 +29,7 @@ var stories = []story{
 	{3, "destroy", (*drawer).tellDestroy},
 	{5, "reviews", (*drawer).tellReviews},
 	{8, "enforced", (*drawer).tellEnforced},
+	{6, "floor", (*drawer).tellFloor},
 	{6, "queue", (*drawer).tellQueue},
 	{5, "brakes", (*drawer).tellBrakes},
 	{5, "freeze", (*drawer).tellFreeze},
@@ -253,6 +254,24 @@ func (d *drawer) tellEnforced() {
 	if d.chance(30) {
 		d.do(step{After: d.pause(), Until: Ended, Do: Push, Stack: s}, d.plan()...)
 		d.do(step{Until: Waiting, Do: NativeConfirm, Who: "max", Stack: s})
+	}
+}
+
+// Labels that would loosen what a locked rule sets.
+func (d *drawer) tellFloor() {
+	s := d.stack(func(s *history.ScriptStack) {
+		s.Space = one(d, []string{production, production, production + "/" + enforced})
+		s.Labels = []string{"gantry:managed", "gantry:confirm=" + one(d, []string{"auto", "auto", "no-deletes", "manual"})}
+		if extra := one(d, []string{"", "gantry:approvals=1", "gantry:approvals=3", "gantry:approvers=security", "gantry:retries=1"}); extra != "" && s.Labels[1] != "gantry:confirm=auto" {
+			s.Labels = append(s.Labels, extra)
+		}
+	})
+	d.do(step{Do: Push, Stack: s}, "added", strconv.Itoa(1+d.IntN(4)), "deleted", strconv.Itoa(d.IntN(2)))
+	for range 1 + d.IntN(4) {
+		d.act(s, step{After: d.pause(), Until: one(d, []string{Asked, Asked, Waiting})})
+		if d.chance(30) {
+			d.do(step{With: true, Do: Labels, Who: "jane", Stack: s}, "labels", "gantry:managed,gantry:confirm=auto")
+		}
 	}
 }
 
