@@ -172,7 +172,7 @@ func (j *janitor) decide(ctx context.Context, run rig.Run, e explanation) {
 		return
 	}
 	for _, p := range script.People {
-		if p.Role == "viewer" || e.Approvals.Given >= e.Approvals.Needed {
+		if p.Role != "approver" && p.Role != "admin" || e.Approvals.Given >= e.Approvals.Needed {
 			continue
 		}
 		r := j.b.Client.Do(ctx, rig.Ask{

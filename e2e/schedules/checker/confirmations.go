@@ -158,7 +158,7 @@ func (x *index) lacks(a act, plan rec, e effect, asked bool) string {
 	for _, q := range a.run.verdicts("approve") {
 		why := x.unbound(a, plan, q)
 		if why == "" {
-			why = e.config.MayApprove(e.policy, judged, q.Request.Who)
+			why = e.config.MayApprove(e.policy, judged, q.Request.Who, e.config.May(q.Request.Who, "approver", a.run.stack, x.space(a.run.stack)))
 		}
 		if why == "" {
 			people[e.config.Who(q.Request.Who)] = true

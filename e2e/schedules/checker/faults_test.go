@@ -253,6 +253,24 @@ var faults = []fault{
 	{"Gantry reviews a plan that was rejected", "objections", beforeRead("runReview", func(d *draft, read int, act rec) []rec {
 		return d.insertEarly(read, about(act, "bob", "decideRun", map[string]any{"verdict": "reject"}))
 	})},
+	{"somebody decides whose role doesn't hold for the stack", "scopes", at(request("decideRun"), func(d *draft, i int) []rec {
+		for j, p := range d.records[1].Setup.People {
+			if p.Name == d.records[i].Request.Who {
+				d.records[1].Setup.People[j].Role, d.records[1].Setup.People[j].Scopes = "", []history.Scope{{Role: "approver", Stacks: []string{"s*-c"}}}
+			}
+		}
+		return d.done()
+	})},
+	{"somebody without the role is refused for another reason", "scopes", at(request("decideRun"), func(d *draft, i int) []rec {
+		q := *d.records[i].Request
+		q.Who, q.Status, q.Problem, q.ID = "dan", 409, "too-late", "q0"
+		d.records[1].Setup.People = append(d.records[1].Setup.People, history.Person{Name: "dan", Role: "operator"})
+		return d.insert(i, rec{Request: &q})
+	})},
+	{"a role that holds counts for nothing", "scopes", at(request("decideRun"), func(d *draft, i int) []rec {
+		d.records[i].Request.Status, d.records[i].Request.Problem = 403, "forbidden"
+		return d.done()
+	})},
 	{"a check is missing", "fresh-check", beforeRead("runConfirm", func(d *draft, read int, _ rec) []rec { return d.remove(read) })},
 	{"a check is old", "fresh-check", at(mutation("runConfirm"), func(d *draft, i int) []rec {
 		for j := i; j < len(d.records); j++ {

@@ -51,7 +51,7 @@ func newStory() *story {
 		People: []history.Person{
 			{Name: "jane", Role: "approver", Groups: []string{"platform"}},
 			{Name: "joe", Role: "approver", Groups: []string{"platform"}, Aliases: []string{"joe-doe"}},
-			{Name: "ann", Role: "operator", Groups: []string{"platform"}},
+			{Name: "ann", Role: "admin", Groups: []string{"platform"}},
 			{Name: "bob", Role: "approver", Groups: []string{"data"}},
 		},
 	}})

@@ -119,10 +119,18 @@ type Period struct {
 // Person is somebody with a token of Gantry's API.
 type Person struct {
 	Name    string   `json:"name"`              // of the token
-	Role    string   `json:"role"`              // viewer, approver, operator or admin
+	Role    string   `json:"role,omitempty"`    // viewer, approver, operator or admin, everywhere; none if empty
+	Scopes  []Scope  `json:"scopes,omitempty"`  // where the bearer has which roles besides
 	Groups  []string `json:"groups,omitempty"`  //
 	Aliases []string `json:"aliases,omitempty"` // logins of the same person in Spacelift and in version control
 	Person  string   `json:"person,omitempty"`  // shared by all tokens of one person; Name when empty
+}
+
+// Scope is a role that holds for some stacks: those that fit each member that is given.
+type Scope struct {
+	Role   string   `json:"role"`
+	Spaces []string `json:"spaces,omitempty"` // with those below them
+	Stacks []string `json:"stacks,omitempty"` // * stands for any text
 }
 
 // Script is a schedule as its seed made it.

@@ -3,17 +3,15 @@ package model
 import (
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/e2e/schedules/history"
 )
 
-// floors returns the profiles of the locked rules over a space. The spaces of a batch
-// are named after those that they are in: production/enforced is in production.
+// floors returns the profiles of the locked rules over a space.
 func (c Config) floors(space string) (all []history.Profile) {
 	for _, f := range c.Floors {
-		if len(f.Spaces) > 0 && !slices.ContainsFunc(f.Spaces, func(s string) bool { return space == s || strings.HasPrefix(space, s+"/") }) {
+		if len(f.Spaces) > 0 && !in(space, f.Spaces) {
 			continue
 		}
 		if p, found := c.profile(f.Profile); found {

@@ -25,6 +25,33 @@ var office = Config{
 
 var noon = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 
+func TestMay(t *testing.T) {
+	c := Config{People: []history.Person{
+		{Name: "dan", Role: "operator"}, {Name: "fay", Role: "viewer"}, {Name: "eve", Role: "admin"},
+		{Name: "gil", Scopes: []history.Scope{{Role: "approver", Stacks: []string{"s*-a"}}, {Role: "operator", Spaces: []string{"prod"}, Stacks: []string{"s1-b"}}}},
+	}}
+	for _, g := range []struct {
+		token, role, stack, space string
+		want                      Grant
+	}{
+		{"dan", "approver", "s1-a", "", Never},
+		{"dan", "viewer", "s1-a", "", Held},
+		{"fay", "operator", "s1-a", "", Never},
+		{"eve", "approver", "s1-a", "", Held},
+		{"gil", "approver", "s12-a", "", Held},
+		{"gil", "approver", "s12-b", "", Never},
+		{"gil", "viewer", "s12-a", "", Held},
+		{"gil", "operator", "s1-b", "prod/eu", Open},
+		{"gil", "operator", "s1-b", "production", Never},
+		{"gil", "operator", "s1-a", "prod", Never},
+		{"nobody", "viewer", "s1-a", "", Never},
+	} {
+		if got := c.May(g.token, g.role, g.stack, g.space); got != g.want {
+			t.Errorf("%+v: %s", g, got)
+		}
+	}
+}
+
 // Labels only tighten what a locked rule sets.
 func TestFloors(t *testing.T) {
 	c := office
@@ -140,12 +167,12 @@ func TestMayApprove(t *testing.T) {
 		{"who triggered it", "jane", Plan{Author: "carol", By: []string{"jane"}}, false},
 		{"anybody, if nobody is known", "jane", Plan{}, false},
 	} {
-		if why := office.MayApprove(p, c.plan, c.token); (why == "") != c.may {
+		if why := office.MayApprove(p, c.plan, c.token, office.May(c.token, "approver", "a", "")); (why == "") != c.may {
 			t.Errorf("%s: %q", c.name, why)
 		}
 	}
 	p.SelfApproval = true
-	if why := office.MayApprove(p, Plan{Author: "jane"}, "jane"); why != "" {
+	if why := office.MayApprove(p, Plan{Author: "jane"}, "jane", Held); why != "" {
 		t.Errorf("the policy allows it: %s", why)
 	}
 }

@@ -61,13 +61,13 @@ func (p Policy) Needs() int { return max(p.Approvals, 1) }
 
 // MayApprove returns why a person's approval doesn't count, or nothing
 // (docs/how-to/approvals.md).
-func (c Config) MayApprove(p Policy, plan Plan, token string) string {
+func (c Config) MayApprove(p Policy, plan Plan, token string, may Grant) string {
 	bearer, found := c.Token(token)
 	switch {
 	case !found:
 		return "there is no such token"
-	case bearer.Role == "viewer":
-		return "a viewer decides nothing"
+	case may == Never:
+		return "the person may not approve on this stack"
 	case p.Approvers != "" && !slices.Contains(bearer.Groups, p.Approvers):
 		return "the person isn't in the group " + p.Approvers
 	case p.SelfApproval:

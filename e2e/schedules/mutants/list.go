@@ -164,6 +164,11 @@ var All = []Mutant{
 		"		if s.needed() == 0 && s.ownReview() {",
 		"		if s.ownReview() {",
 	}}},
+	{"ignores-scopes", "A role that holds for one stack holds for all stacks", []Edit{{
+		"server/scope.go",
+		"		case needed.scope == scopeStack:",
+		"		case needed.scope == scopeStack && c.stack == \"\":",
+	}}},
 	{"breaks-the-audit-chain", "Entries of the audit log don't name the one before", []Edit{{
 		"audit/log.go",
 		"e.Sequence, e.Replica, e.Previous = l.head.Sequence+1, l.o.Replica, l.head.Hash",

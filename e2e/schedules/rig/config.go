@@ -41,6 +41,7 @@ type configuration struct {
 	Accounts  []map[string]any  `yaml:"accounts"`
 	Tokens    []map[string]any  `yaml:"tokens"`
 	People    []map[string]any  `yaml:"people"`
+	Bindings  []map[string]any  `yaml:"bindings"`
 	Channels  []map[string]any  `yaml:"channels"`
 	Windows   []map[string]any  `yaml:"windows"`
 	Profiles  []history.Profile `yaml:"profiles"`
@@ -66,7 +67,14 @@ func (r *Rig) configure(g *Gantry, s history.Setup) error {
 	}
 	aliases := map[string][]any{}
 	for _, p := range s.People {
-		c.Tokens = append(c.Tokens, map[string]any{"name": p.Name, "role": p.Role, "groups": p.Groups, "hash": authority.TokenHash(token(p.Name))})
+		bearer := map[string]any{"name": p.Name, "groups": p.Groups, "hash": authority.TokenHash(token(p.Name))}
+		if p.Role != "" {
+			bearer["role"] = p.Role
+		}
+		c.Tokens = append(c.Tokens, bearer)
+		for _, s := range p.Scopes {
+			c.Bindings = append(c.Bindings, map[string]any{"who": []string{"token:" + p.Name}, "role": s.Role, "where": map[string]any{"spaces": s.Spaces, "stacks": s.Stacks}})
+		}
 		person := p.Name
 		if p.Person != "" {
 			person = p.Person

@@ -36,7 +36,7 @@ func (d *drawer) act(stack string, s step) {
 		s.Who = d.operator()
 		args = d.key()
 	case Read:
-		s.Who = one(d, []string{"fay", "ann", "eve"})
+		s.Who = one(d, []string{"fay", "ann", "eve", "gil", "hal"})
 	case Labels:
 		s.Who = "jane"
 		args = []string{"labels", strings.Join(d.labels(), ",")}
@@ -63,7 +63,7 @@ func (d *drawer) key() []string {
 }
 
 func (d *drawer) operator() string {
-	return pick(d, []weighted[string]{{45, "dan"}, {25, "eve"}, {25, "otto"}, {5, "ann"}})
+	return pick(d, []weighted[string]{{40, "dan"}, {20, "eve"}, {20, "otto"}, {15, "hal"}, {5, "ann"}})
 }
 
 // approver returns somebody who decides about a stack: mostly somebody who may.
@@ -81,7 +81,7 @@ func (d *drawer) approver(stack string) string {
 	}
 	for {
 		p := one(d, People)
-		if p.Role != "viewer" && p.Name != "jane" && p.Name != "jane-2" && (group == "" || slices.Contains(p.Groups, group)) {
+		if p.Role != "viewer" && p.Role != "operator" && p.Name != "jane" && p.Name != "jane-2" && (group == "" || slices.Contains(p.Groups, group)) {
 			return p.Name
 		}
 	}

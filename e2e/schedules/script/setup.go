@@ -19,6 +19,12 @@ var People = []history.Person{
 	{Name: "fay", Role: "viewer"},
 	{Name: "jane", Role: "approver", Groups: []string{"platform", "security"}, Aliases: []string{"jdoe"}},
 	{Name: "jane-2", Role: "approver", Groups: []string{"platform", "security"}, Person: "jane"},
+	{Name: "gil", Groups: []string{"platform", "security"}, Scopes: []history.Scope{
+		{Role: "approver", Stacks: []string{"s*-a"}}, {Role: "viewer", Spaces: []string{production}},
+	}},
+	{Name: "hal", Groups: []string{"platform"}, Scopes: []history.Scope{
+		{Role: "operator", Stacks: []string{"s*0-*", "s*1-*", "s*2-*", "s*3-*", "s*4-*"}}, {Role: "approver", Spaces: []string{production}, Stacks: []string{"s*-b"}},
+	}},
 	{Name: "otto", Role: "operator", Groups: []string{"security"}},
 }
 
