@@ -109,8 +109,24 @@ func planOf(s history.ScriptStep) simulator.Plan {
 		}
 		return n
 	}
+	delta := spacelift.Delta{Added: number("added"), Changed: number("changed"), Deleted: number("deleted")}
 	return simulator.Plan{
-		Delta:   spacelift.Delta{Added: number("added"), Changed: number("changed"), Deleted: number("deleted")},
+		Delta: delta, Changes: resourcesOf(delta, cmp.Or(s.Args["destroys"], "aws_iam_user")),
 		Verdict: simulator.Verdict(s.Args["verdict"]), FailIn: spacelift.RunState(s.Args["fail"]), FailNote: s.Args["note"],
 	}
+}
+
+// resourcesOf returns the resources of a plan that deletes those of a type.
+func resourcesOf(d spacelift.Delta, destroyed string) []simulator.Change {
+	var all []simulator.Change
+	add := func(n int, action, resource string) {
+		for i := range n {
+			name := action + strconv.Itoa(i)
+			all = append(all, simulator.Change{Address: resource + "." + name, Type: resource, Name: name, Action: action})
+		}
+	}
+	add(d.Added, "added", "aws_s3_bucket")
+	add(d.Changed, "changed", "aws_s3_bucket")
+	add(d.Deleted, "deleted", destroyed)
+	return all
 }

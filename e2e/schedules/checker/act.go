@@ -97,7 +97,7 @@ func (a act) plan() rec {
 // facts returns a plan as the model knows it.
 func (x *index) facts(r *run, plan rec) model.Plan {
 	s := plan.RunState
-	return model.Plan{Type: s.Type, Drift: s.Drift, Delta: s.Delta, Author: s.Author, By: x.askers(r, plan.Ended)}
+	return model.Plan{Type: s.Type, Drift: s.Drift, Delta: s.Delta, Destroys: s.Destroys, Author: s.Author, By: x.askers(r, plan.Ended)}
 }
 
 // askers are those who triggered the run, or asked for it, or triggered or asked

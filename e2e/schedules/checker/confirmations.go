@@ -2,6 +2,7 @@ package checker
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -153,7 +154,7 @@ func (x *index) lacks(a act, plan rec, e effect, asked bool) string {
 	case model.Nobody, model.Outside:
 		return "" // another rule's
 	}
-	people := map[string]bool{}
+	people := map[string][]string{} // the groups of those who approved
 	var because []string
 	for _, q := range a.run.verdicts("approve") {
 		why := x.unbound(a, plan, q)
@@ -161,15 +162,17 @@ func (x *index) lacks(a act, plan rec, e effect, asked bool) string {
 			why = e.config.MayApprove(e.policy, judged, q.Request.Who, e.config.May(q.Request.Who, "approver", a.run.stack, x.space(a.run.stack)))
 		}
 		if why == "" {
-			people[e.config.Who(q.Request.Who)] = true
+			bearer, _ := e.config.Token(q.Request.Who)
+			people[e.config.Who(q.Request.Who)] = bearer.Groups
 		} else {
 			because = append(because, fmt.Sprintf("; that of %s doesn't count: %s", q.Request.Who, why))
 		}
 	}
-	if len(people) >= e.policy.Needs() {
+	demands := e.policy.Demands(judged)
+	if model.Lacking(demands, slices.Collect(maps.Values(people))) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d of %d people had approved%s", len(people), e.policy.Needs(), strings.Join(because, ""))
+	return fmt.Sprintf("%d people had approved, and these are needed: %+v%s", len(people), demands, strings.Join(because, ""))
 }
 
 // unbound returns why an approval can't be one of this plan, or nothing.

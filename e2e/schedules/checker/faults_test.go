@@ -345,9 +345,13 @@ var faults = []fault{
 		if !d.underFloor() {
 			return nil
 		}
-		d.records[1].Setup.Profiles[1].Approvers = "data"
+		d.records[1].Setup.Profiles[2].Approvers = "data"
 		return d.done()
 	}},
+	{"the resources of the plan ask for another group", "approvals", at(func(r rec) bool { return r.RunState != nil && r.RunState.Destroys != nil }, func(d *draft, _ int) []rec {
+		d.records[1].Setup.Profiles[1].ApprovalsWhen[0].Group = "data"
+		return d.done()
+	})},
 	{"an approval is revoked", "approvals", func(d *draft) []rec {
 		return beforeRead("runConfirm", func(d *draft, read int, act rec) []rec {
 			if d.pick(request("decideRun")) < 0 {

@@ -20,6 +20,8 @@ type story struct {
 	ids     int
 	runs    []*tale
 	audit   []history.Audit
+	// destroys are types of resources that plans delete from now on.
+	destroys []string
 }
 
 // tale is a run of a story.
@@ -43,6 +45,7 @@ func newStory() *story {
 	s.add(0, rec{Setup: &history.Setup{
 		Profiles: []history.Profile{
 			{Name: "office", Confirm: "auto", Windows: []string{"day"}},
+			{Name: "databases", Confirm: "auto", Approvals: 1, Approvers: "platform", ApprovalsWhen: []history.ApprovalWhen{history.WhenDestroyed("aws_db_instance", 1, "platform")}},
 			{Name: "floor", Confirm: "manual", Approvals: 2, Approvers: "platform"},
 		},
 		Floors:   []history.Floor{{Name: "floor", Spaces: []string{"production"}, Profile: "floor"}},
@@ -118,7 +121,7 @@ func (s *story) enter(r *tale, state, by, note string) {
 	r.state = state
 	s.add(0, rec{RunState: &history.RunState{
 		Stack: r.stack, Run: r.id, Type: r.typ, State: state, Version: r.version, By: by, Note: note, Commit: r.commit,
-		Author: r.author, Trigger: r.trigger, Delta: r.delta, Retried: r.retried,
+		Author: r.author, Trigger: r.trigger, Delta: r.delta, Destroys: s.destroys, Retried: r.retried,
 	}})
 	if by == gantry {
 		r.timeline = append(r.timeline, entry{Kind: "action", Summary: "Gantry " + map[string]string{"CONFIRMED": "confirmed", "DISCARDED": "discarded"}[state] + " the plan"})
@@ -361,6 +364,17 @@ var stories = map[string]func() []rec{
 		s := newStory()
 		s.stack("s1-a", "gantry:confirm=auto")
 		s.in("production/near")
+		r := s.push("s1-a", "c1")
+		s.message(r, "run.decision_needed")
+		s.approveByTwo(r)
+		s.confirm(r)
+		s.finish(r)
+		return s.end()
+	},
+	"a plan whose resources ask for somebody besides": func() []rec {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=auto", "gantry:profile=databases")
+		s.destroys = []string{"aws_iam_user", "aws_db_instance"}
 		r := s.push("s1-a", "c1")
 		s.message(r, "run.decision_needed")
 		s.approveByTwo(r)

@@ -2,6 +2,7 @@ package history
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -73,6 +74,7 @@ type Profile struct {
 	Drift           *bool             `json:"drift,omitempty" yaml:"drift,omitempty"`
 	Approvals       int               `json:"approvals,omitempty" yaml:"approvals,omitempty"`
 	Approvers       string            `json:"approvers,omitempty" yaml:"approvers,omitempty"`
+	ApprovalsWhen   []ApprovalWhen    `json:"approvalsWhen,omitempty" yaml:"approvalsWhen,omitempty"`
 	SelfApproval    *bool             `json:"selfApproval,omitempty" yaml:"selfApproval,omitempty"`
 	ApprovalTimeout string            `json:"approvalTimeout,omitempty" yaml:"approvalTimeout,omitempty"`
 	OnTimeout       string            `json:"onTimeout,omitempty" yaml:"onTimeout,omitempty"`
@@ -85,6 +87,21 @@ type Profile struct {
 	RetryAfterApply *bool             `json:"retryAfterApply,omitempty" yaml:"retryAfterApply,omitempty"`
 	OldPlans        string            `json:"oldPlans,omitempty" yaml:"oldPlans,omitempty"`
 	Deadlines       map[string]string `json:"deadlines,omitempty" yaml:"deadlines,omitempty"`
+}
+
+// ApprovalWhen are approvals that a plan needs besides the stack's own. The expression is
+// true of plans that destroy a resource of the type; it is derived from the type, so that
+// the model needs no interpreter.
+type ApprovalWhen struct {
+	Destroys string `json:"destroys" yaml:"-"`
+	When     string `json:"when" yaml:"when"`
+	Needed   int    `json:"needed" yaml:"needed"`
+	Group    string `json:"group,omitempty" yaml:"group,omitempty"`
+}
+
+// WhenDestroyed returns approvals of plans that destroy a resource of a type.
+func WhenDestroyed(resource string, needed int, group string) ApprovalWhen {
+	return ApprovalWhen{Destroys: resource, When: fmt.Sprintf("resources.exists(r, r.destroys && r.type == %q)", resource), Needed: needed, Group: group}
 }
 
 // Floor is a locked rule of Gantry's configuration: labels can only tighten the values

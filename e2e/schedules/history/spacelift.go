@@ -60,8 +60,9 @@ type RunState struct {
 	Trigger  string    `json:"triggeredBy,omitempty"` // empty for a push
 	Drift    bool      `json:"drift,omitempty"`
 	Metadata []string  `json:"metadata,omitempty"`
-	Delta    *Delta    `json:"delta,omitempty"`   // nil before the plan ended
-	Retried  bool      `json:"retried,omitempty"` // the run was made by a retry
+	Delta    *Delta    `json:"delta,omitempty"`    // nil before the plan ended
+	Destroys []string  `json:"destroys,omitempty"` // types of the resources that the plan deletes
+	Retried  bool      `json:"retried,omitempty"`  // the run was made by a retry
 }
 
 // Delta counts the resources that a plan changes.

@@ -58,6 +58,11 @@ func (r *resolution) tighten(by Policy) {
 	if by.Approvers != "" {
 		p.Approvers = by.Approvers
 	}
+	for _, w := range by.ApprovalsWhen {
+		if !slices.Contains(p.ApprovalsWhen, w) {
+			p.ApprovalsWhen = append(slices.Clone(p.ApprovalsWhen), w)
+		}
+	}
 	p.Timeout = shorter(p.Timeout, by.Timeout)
 	p.Discards, p.KeepOldPlans = p.Discards || by.Discards, p.KeepOldPlans && by.KeepOldPlans
 	for _, w := range by.Windows {

@@ -30,6 +30,7 @@ type Policy struct {
 	Drift           bool // repairs of drift may be confirmed alone
 	Approvals       int  // 0 if not set; then one is enough
 	Approvers       string
+	ApprovalsWhen   []history.ApprovalWhen
 	SelfApproval    bool
 	Timeout         time.Duration
 	Discards        bool // whether a time limit discards the plan
@@ -174,7 +175,7 @@ func (r *resolution) fromProfile() Policy {
 // of returns the values of a profile and the defaults.
 func (r *resolution) of(from history.Profile) Policy {
 	p := Policy{
-		Confirm: from.Confirm, Approvals: from.Approvals, Approvers: from.Approvers, SelfApproval: from.SelfApproval != nil && *from.SelfApproval,
+		Confirm: from.Confirm, Approvals: from.Approvals, Approvers: from.Approvers, ApprovalsWhen: from.ApprovalsWhen, SelfApproval: from.SelfApproval != nil && *from.SelfApproval,
 		Types: from.Types, Drift: from.Drift == nil || *from.Drift, Timeout: r.configured(from.ApprovalTimeout, 0), Discards: from.OnTimeout != "keep",
 		Windows: slices.Clone(from.Windows), RetryCauses: from.RetryCauses, RetryAfterApply: from.RetryAfterApply != nil && *from.RetryAfterApply,
 		RetryBackoff: r.configured(from.RetryBackoff, time.Minute), KeepOldPlans: from.OldPlans == "keep",
@@ -259,7 +260,7 @@ func (r *resolution) duration(key, value string) time.Duration {
 // nobodyAsked finds settings about people for a stack that never asks any.
 func (r *resolution) nobodyAsked() {
 	p := &r.policy
-	if p.Confirm != "auto" || p.Limits != (history.Limits{}) || (p.Approvals == 0 && p.Approvers == "" && p.Timeout == 0) {
+	if p.Confirm != "auto" || len(p.ApprovalsWhen) > 0 || p.Limits != (history.Limits{}) || (p.Approvals == 0 && p.Approvers == "" && p.Timeout == 0) {
 		return
 	}
 	if p.Drift && slices.Equal(p.Types, []string{"TRACKED"}) && cmp.Or(len(r.values["approvals"]), len(r.values["approvers"]), len(r.values["approval-timeout"])) > 0 {

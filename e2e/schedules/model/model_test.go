@@ -177,6 +177,31 @@ func TestMayApprove(t *testing.T) {
 	}
 }
 
+// Expressions ask for people besides the stack's own, and each person counts once.
+func TestApprovalsByResources(t *testing.T) {
+	c := Config{Profiles: []history.Profile{{Name: "db", Confirm: "auto", Approvals: 1, Approvers: "platform", ApprovalsWhen: []history.ApprovalWhen{history.WhenDestroyed("aws_db_instance", 2, "dba")}}}}
+	p := c.Resolve("a", "", []string{"gantry:managed", "gantry:profile=db"})
+	plan := Plan{Type: "TRACKED", Delta: &history.Delta{Deleted: 1}, Destroys: []string{"aws_iam_user"}}
+	if p.Decider(plan) != Gantry || len(p.Invalid)+len(p.Unclear) > 0 {
+		t.Errorf("a plan that destroys no database is not left to Gantry: %+v", p)
+	}
+	plan.Destroys = append(plan.Destroys, "aws_db_instance")
+	if p.Decider(plan) != People {
+		t.Error("a plan that destroys a database is not left to people")
+	}
+	both, platform, dba := []string{"dba", "platform"}, []string{"platform"}, []string{"dba"}
+	for _, l := range []struct {
+		people  [][]string
+		missing int
+	}{
+		{nil, 3}, {[][]string{platform, dba, dba}, 0}, {[][]string{both, both, both}, 0}, {[][]string{both, dba}, 1}, {[][]string{platform, platform, dba}, 1}, {[][]string{dba, dba, dba}, 1},
+	} {
+		if got := Lacking(p.Demands(plan), l.people); got != l.missing {
+			t.Errorf("%v: %d people are missing, not %d", l.people, got, l.missing)
+		}
+	}
+}
+
 func TestWindowsAndFreezes(t *testing.T) {
 	p := Policy{Windows: []string{"day"}}
 	for after, open := range map[time.Duration]bool{-time.Second: false, 0: true, 35 * time.Minute: false, 50 * time.Minute: true, time.Hour: false} {

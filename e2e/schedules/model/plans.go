@@ -20,11 +20,12 @@ const (
 
 // Plan is a plan with changes, as far as policy depends on it.
 type Plan struct {
-	Type   string
-	Drift  bool
-	Delta  *history.Delta // nil if unknown
-	Author string         // login of the author of the commit; empty if unknown
-	By     []string       // who triggered the run, or asked for it or for the run that it retries
+	Type     string
+	Drift    bool
+	Delta    *history.Delta // nil if unknown
+	Destroys []string       // types of the resources that it deletes
+	Author   string         // login of the author of the commit; empty if unknown
+	By       []string       // who triggered the run, or asked for it or for the run that it retries
 }
 
 // Decider returns who decides about the plan (docs/reference/labels.md, "Confirmation").
@@ -38,7 +39,7 @@ func (p Policy) Decider(plan Plan) Decider {
 		return People
 	case p.Confirm == "no-deletes" && (plan.Delta == nil || plan.Delta.Deleted > 0):
 		return People
-	case !p.fits(plan.Delta):
+	case !p.fits(plan.Delta), len(p.extra(plan)) > 0:
 		return People
 	}
 	return Gantry
@@ -56,8 +57,56 @@ func (p Policy) fits(d *history.Delta) bool {
 	return most(p.Limits.MaxAdded, d.Added) && most(p.Limits.MaxChanged, d.Changed) && most(p.Limits.MaxDeleted, d.Deleted)
 }
 
-// Needs returns how many different people must approve where people decide.
-func (p Policy) Needs() int { return max(p.Approvals, 1) }
+// Demand is a number of different people of a group; of any if it is empty.
+type Demand struct {
+	Needed int
+	Group  string
+}
+
+// Demands returns how many different people of which groups must approve the plan where
+// people decide: a person counts for one of the demands (docs/how-to/resource-policies.md).
+func (p Policy) Demands(plan Plan) []Demand {
+	extra := p.extra(plan)
+	own := Demand{p.Approvals, p.Approvers}
+	if len(extra) == 0 {
+		own.Needed = max(own.Needed, 1)
+	}
+	return append([]Demand{own}, extra...)
+}
+
+// extra returns what expressions over the plan's resources ask for.
+func (p Policy) extra(plan Plan) (all []Demand) {
+	for _, w := range p.ApprovalsWhen {
+		if slices.Contains(plan.Destroys, w.Destroys) {
+			all = append(all, Demand{w.Needed, w.Group})
+		}
+	}
+	return all
+}
+
+// Lacking returns how many people are missing at least, if these may approve: each is the
+// groups of one person. Of every set of demands, enough people must belong to one's group.
+func Lacking(demands []Demand, people [][]string) int {
+	missing := 0
+	for set := range 1 << len(demands) {
+		needed, given := 0, 0
+		for i, d := range demands {
+			if set>>i&1 == 1 {
+				needed += d.Needed
+			}
+		}
+		for _, groups := range people {
+			for i, d := range demands {
+				if set>>i&1 == 1 && d.Needed > 0 && (d.Group == "" || slices.Contains(groups, d.Group)) {
+					given++
+					break
+				}
+			}
+		}
+		missing = max(missing, needed-given)
+	}
+	return missing
+}
 
 // MayApprove returns why a person's approval doesn't count, or nothing
 // (docs/how-to/approvals.md).
@@ -68,8 +117,8 @@ func (c Config) MayApprove(p Policy, plan Plan, token string, may Grant) string 
 		return "there is no such token"
 	case may == Never:
 		return "the person may not approve on this stack"
-	case p.Approvers != "" && !slices.Contains(bearer.Groups, p.Approvers):
-		return "the person isn't in the group " + p.Approvers
+	case !slices.ContainsFunc(p.Demands(plan), func(d Demand) bool { return d.Group == "" || slices.Contains(bearer.Groups, d.Group) }):
+		return "the person is in none of the groups that are asked, such as " + p.Approvers
 	case p.SelfApproval:
 		return ""
 	case plan.Author == "" && len(plan.By) == 0:

@@ -70,6 +70,11 @@ var All = []Mutant{
 		"		if lock == \"\" && l.label != \"\" && gates {",
 		"		if lock = \"\"; l.label == \"\" && c.lock == name {",
 	}}},
+	{"ignores-resources", "Expressions over resources ask for nobody", []Edit{{
+		"decide/managed/demand.go",
+		"	if v != nil {\n		for _, r := range v.Required {",
+		"	if v != nil && len(approved) > 100 {\n		for _, r := range v.Required {",
+	}}},
 	{"ignores-limits", "Gantry confirms plans beyond the limits of a profile", []Edit{{
 		"decide/policy/auto_confirm.go",
 		"		case l.count(*plan.Delta) > l.limit.Value:",

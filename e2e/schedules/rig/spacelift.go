@@ -69,6 +69,11 @@ func (s *Spacelift) RunEntered(r simulator.Run) {
 	}
 	if d := r.Delta; d != nil {
 		state.Delta = &history.Delta{Added: d.Added, Changed: d.Changed, Deleted: d.Deleted}
+		for _, c := range r.Plan.Changes {
+			if c.Action == "deleted" && !slices.Contains(state.Destroys, c.Type) {
+				state.Destroys = append(state.Destroys, c.Type)
+			}
+		}
 	}
 	s.history.Add(history.Record{Schedule: history.ScheduleOf(state.Stack), RunState: state})
 	now := Run{

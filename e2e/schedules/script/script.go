@@ -156,6 +156,9 @@ func (d *drawer) plan() []string {
 	args := []string{"added", strconv.Itoa(d.IntN(4))}
 	if d.chance(30) {
 		args = append(args, "deleted", strconv.Itoa(1+d.IntN(2)))
+		if d.chance(30) {
+			args = append(args, "destroys", d.resource())
+		}
 	}
 	if d.chance(30) {
 		args = append(args, "changed", strconv.Itoa(1+d.IntN(9)))

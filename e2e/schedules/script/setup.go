@@ -41,7 +41,7 @@ const (
 	production = "production"
 )
 
-var profileNames = []string{"production", "careful", "quick", "timed", "no-drift", "old-plans"}
+var profileNames = []string{"production", "careful", "quick", "timed", "no-drift", "old-plans", "databases", "databases"}
 
 // Setup returns the configuration of a batch that begins at a time. changed
 // is the one that replaces it in the middle of the storm.
@@ -61,6 +61,10 @@ func Setup(at time.Time, storm time.Duration, changed bool) history.Setup {
 			{Name: "no-drift", Confirm: "auto", Drift: &no, Types: []string{"TRACKED"}},
 			{Name: "old-plans", Confirm: "auto", OldPlans: "keep", Retries: &two, RetryCauses: []string{"transient"}, RetryBackoff: "2s"},
 			{Name: "floor", Confirm: "no-deletes", Limits: &history.Limits{MaxAdded: &three}, Approvals: 2, Approvers: "platform"},
+			{
+				Name: "databases", Confirm: "no-deletes", Approvals: 1, Approvers: "platform",
+				ApprovalsWhen: []history.ApprovalWhen{history.WhenDestroyed("aws_db_instance", 1, "security"), history.WhenDestroyed("aws_kms_key", 1, "")},
+			},
 		},
 		Floors:  []history.Floor{{Name: "production-floor", Spaces: []string{production}, Profile: "floor"}},
 		Windows: windows(at, storm),

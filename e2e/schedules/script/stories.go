@@ -30,6 +30,7 @@ var stories = []story{
 	{5, "reviews", (*drawer).tellReviews},
 	{8, "enforced", (*drawer).tellEnforced},
 	{6, "floor", (*drawer).tellFloor},
+	{5, "resources", (*drawer).tellResources},
 	{6, "queue", (*drawer).tellQueue},
 	{5, "brakes", (*drawer).tellBrakes},
 	{5, "freeze", (*drawer).tellFreeze},
@@ -273,6 +274,23 @@ func (d *drawer) tellFloor() {
 			d.do(step{With: true, Do: Labels, Who: "jane", Stack: s}, "labels", "gantry:managed,gantry:confirm=auto")
 		}
 	}
+}
+
+// Plans that destroy resources for which an expression asks for more approvals.
+func (d *drawer) tellResources() {
+	s := d.stack(func(s *history.ScriptStack) {
+		s.Labels = []string{"gantry:managed", "gantry:profile=databases"}
+		if d.chance(40) {
+			s.Labels = append(s.Labels, one(d, []string{"gantry:confirm=manual", "gantry:confirm=auto", "gantry:approvals=2", "gantry:approvers=security"}))
+		}
+	})
+	d.do(step{Do: Push, Stack: s}, "added", "1", "deleted", strconv.Itoa(1+d.IntN(2)), "destroys", d.resource())
+	d.acts(s, 2+d.IntN(4))
+}
+
+// resource returns a type of resource that a plan destroys.
+func (d *drawer) resource() string {
+	return one(d, []string{"aws_db_instance", "aws_db_instance", "aws_kms_key", "aws_iam_user"})
 }
 
 // Several pushes to one stack, each behind the one before.
