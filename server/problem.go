@@ -240,7 +240,8 @@ type refusal struct{ api.Problem }
 
 func (r *refusal) Error() string { return r.Title }
 
-// temporalAway reports whether an error is temporary: Temporal is unavailable, slow or starting.
+// temporalAway reports whether an error is temporary: Temporal is unavailable, slow or
+// starting, or no worker polls, which a query fails with as FailedPrecondition.
 func temporalAway(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || is[*client.WorkflowUpdateServiceTimeoutOrCanceledError](err) {
 		return true
@@ -248,7 +249,7 @@ func temporalAway(err error) bool {
 	for _, away := range []func(error) bool{
 		is[*serviceerror.Unavailable], is[*serviceerror.DeadlineExceeded], is[*serviceerror.ResourceExhausted],
 		is[*serviceerror.NamespaceNotFound], is[*serviceerror.Canceled], is[*serviceerror.WorkflowNotReady],
-		is[*serviceerror.QueryFailed],
+		is[*serviceerror.QueryFailed], is[*serviceerror.FailedPrecondition],
 	} {
 		if away(err) {
 			return true

@@ -87,6 +87,7 @@ func TestRunsThatCannotBeShown(t *testing.T) {
 		"unknown":            {runPath, nil, http.StatusNotFound, "not-found"},
 		"Temporal away":      {runPath, serviceerror.NewUnavailable("down"), http.StatusServiceUnavailable, "temporal-unavailable"},
 		"Temporal slow":      {runPath, serviceerror.NewDeadlineExceeded("slow"), http.StatusServiceUnavailable, "temporal-unavailable"},
+		"no worker polls":    {runPath, serviceerror.NewFailedPrecondition("no poller seen for task queue recently, worker may be down"), http.StatusServiceUnavailable, "temporal-unavailable"},
 		"something else":     {runPath, errors.New("secret details"), http.StatusInternalServerError, "internal"},
 		"an id with a slash": {"/v1/accounts/acme/stacks/a%2Fb/runs/1", nil, http.StatusBadRequest, "bad-request"},
 		"an id with a quote": {"/v1/accounts/acme/stacks/a'b/runs/1", nil, http.StatusBadRequest, "bad-request"},
