@@ -24,7 +24,6 @@ import (
 // code, refresh token and device code.
 type Issuer struct {
 	*httptest.Server
-	t testing.TB
 
 	mu    sync.Mutex
 	keys  []jose.JSONWebKey
@@ -45,7 +44,14 @@ type Issuer struct {
 // New starts an issuer with one key. It ends with the test.
 func New(t testing.TB) *Issuer {
 	t.Helper()
-	i := &Issuer{t: t, calls: map[string]int{}, codes: map[string]url.Values{}, Claims: map[string]any{"sub": "jane"}}
+	i := Start()
+	t.Cleanup(i.Close)
+	return i
+}
+
+// Start starts an issuer with one key. Close it.
+func Start() *Issuer {
+	i := &Issuer{calls: map[string]int{}, codes: map[string]url.Values{}, Claims: map[string]any{"sub": "jane"}}
 	routes := http.NewServeMux()
 	routes.HandleFunc("GET /.well-known/openid-configuration", i.configuration)
 	routes.HandleFunc("GET /keys", i.publicKeys)
@@ -58,7 +64,6 @@ func New(t testing.TB) *Issuer {
 		i.calls[r.URL.Path]++
 		routes.ServeHTTP(w, r)
 	}))
-	t.Cleanup(i.Close)
 	i.Rotate()
 	return i
 }
@@ -72,11 +77,8 @@ func (i *Issuer) Calls(path string) int {
 
 // Rotate replaces the key that signs. The keys before it are published no more.
 func (i *Issuer) Rotate() {
-	i.t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		i.t.Fatal(err)
-	}
+	must(err)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.keys = []jose.JSONWebKey{{Key: private, KeyID: rand.Text(), Algorithm: "ES256", Use: "sig"}}
@@ -85,7 +87,6 @@ func (i *Issuer) Rotate() {
 // Sign returns a token with claims over the ordinary ones: the issuer, and an hour to
 // live.
 func (i *Issuer) Sign(claims map[string]any) string {
-	i.t.Helper()
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.sign(claims)
@@ -96,21 +97,13 @@ func (i *Issuer) sign(claims map[string]any) string {
 	maps.Copy(all, claims)
 	key := i.keys[0]
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{}).WithType("JWT"))
-	if err != nil {
-		i.t.Fatal(err)
-	}
+	must(err)
 	payload, err := json.Marshal(all)
-	if err != nil {
-		i.t.Fatal(err)
-	}
+	must(err)
 	signed, err := signer.Sign(payload)
-	if err != nil {
-		i.t.Fatal(err)
-	}
+	must(err)
 	token, err := signed.CompactSerialize()
-	if err != nil {
-		i.t.Fatal(err)
-	}
+	must(err)
 	return token
 }
 
@@ -119,9 +112,7 @@ func (i *Issuer) PublicKey() []byte {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	b, err := json.Marshal(i.keys[0].Public())
-	if err != nil {
-		i.t.Fatal(err)
-	}
+	must(err)
 	return b
 }
 
@@ -198,6 +189,13 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string]any{
 		"access_token": "opaque", "token_type": "Bearer", "expires_in": 3600, "id_token": i.sign(claims), "refresh_token": refresh,
 	})
+}
+
+// must panics for what can't fail.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

@@ -6,7 +6,7 @@
 // simulated Spacelift. In the storm, hundreds of schedules begin: pushes, chains,
 // monorepos, retries, previews, tasks, drift, destroys, locks and freezes, with
 // labels over the whole grammar, some of them with Gantry's enforcing policies or under
-// a locked rule, and people who approve, reject, revoke, stop,
+// a locked rule, and people, with tokens or an issuer's word, who approve, reject, revoke, stop,
 // relabel and confirm, also at the same instant. Meanwhile processes are killed and
 // paused, Spacelift's API fails in each of its ways, and notifications are lost,
 // doubled, late and forged. Then it is calm: nothing goes wrong any more, and a

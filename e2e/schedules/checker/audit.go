@@ -27,7 +27,7 @@ func auditIsComplete(x *index) []Violation {
 	asked := map[string]bool{}
 	for _, q := range x.requests {
 		asked[q.Request.Replica+" "+q.Request.ID] = true
-		if q.Request.Method == http.MethodGet || q.Request.ID == "" || !x.audits(q.Request.Replica) {
+		if q.Request.Method == http.MethodGet || q.Request.ID == "" || q.Request.Status == http.StatusUnauthorized || !x.audits(q.Request.Replica) {
 			continue
 		}
 		e, found := entries[q.Request.Replica+" "+q.Request.ID]

@@ -267,6 +267,14 @@ var faults = []fault{
 		d.records[1].Setup.People = append(d.records[1].Setup.People, history.Person{Name: "dan", Role: "operator"})
 		return d.insert(i, rec{Request: &q})
 	})},
+	{"a stranger decides", "scopes", at(request("decideRun"), func(d *draft, i int) []rec {
+		for j, p := range d.records[1].Setup.People {
+			if p.Name == d.records[i].Request.Who {
+				d.records[1].Setup.People[j].Signs = history.Stranger
+			}
+		}
+		return d.done()
+	})},
 	{"a role that holds counts for nothing", "scopes", at(request("decideRun"), func(d *draft, i int) []rec {
 		d.records[i].Request.Status, d.records[i].Request.Problem = 403, "forbidden"
 		return d.done()

@@ -72,7 +72,7 @@ var Rules = []Rule{
 	{"recorded", People, "what was done is recorded, with whose decision", actsAreRecorded},
 	{"audit", People, "every change that was answered is in its replica's audit log, as it was asked and answered, and the log is whole", auditIsComplete},
 	{"bypasses", People, "a plan that was applied past people and Gantry is shown as a bypass, and no other", bypassesAreShown},
-	{"scopes", People, "a request is taken where a role of the person holds for the stack, and refused elsewhere", scopesBind},
+	{"scopes", People, "a request is taken where a role of the person holds for the stack, and refused elsewhere, and to strangers", scopesBind},
 	{"refusals", People, "a decision that was refused never counts", refusalsAreNone},
 	{"read-your-writes", People, "an answer shows all decisions that were answered before it was asked", readYourWrites},
 	{"linearizable", People, "the decisions about a plan have an order that explains every answer", linearizable},

@@ -133,15 +133,22 @@ type Period struct {
 	End   time.Time `json:"end"`
 }
 
-// Person is somebody with a token of Gantry's API.
+// Person is somebody who uses Gantry's API.
 type Person struct {
-	Name    string   `json:"name"`              // of the token
+	Name    string   `json:"name"`              // of the token, or by the issuer
 	Role    string   `json:"role,omitempty"`    // viewer, approver, operator or admin, everywhere; none if empty
 	Scopes  []Scope  `json:"scopes,omitempty"`  // where the bearer has which roles besides
 	Groups  []string `json:"groups,omitempty"`  //
 	Aliases []string `json:"aliases,omitempty"` // logins of the same person in Spacelift and in version control
+	Signs   string   `json:"signs,omitempty"`   // who vouches for the bearer: Issuer, Stranger, or a token of Gantry's own when empty
 	Person  string   `json:"person,omitempty"`  // shared by all tokens of one person; Name when empty
 }
+
+// Who vouches for people that have no token of Gantry's own.
+const (
+	Issuer   = "issuer"   // the issuer that Gantry trusts
+	Stranger = "stranger" // another key than the issuer's
+)
 
 // Scope is a role that holds for some stacks: those that fit each member that is given.
 type Scope struct {

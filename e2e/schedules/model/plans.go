@@ -115,7 +115,7 @@ func (c Config) MayApprove(p Policy, plan Plan, token string, may Grant) string 
 	switch {
 	case !found:
 		return "there is no such token"
-	case may == Never:
+	case may == Never || may == Unknown:
 		return "the person may not approve on this stack"
 	case !slices.ContainsFunc(p.Demands(plan), func(d Demand) bool { return d.Group == "" || slices.Contains(bearer.Groups, d.Group) }):
 		return "the person is in none of the groups that are asked, such as " + p.Approvers

@@ -3,6 +3,8 @@ package model
 import (
 	"slices"
 	"strings"
+
+	"github.com/gantryhq/gantry/e2e/schedules/history"
 )
 
 // Grant says whether a role holds.
@@ -11,17 +13,21 @@ type Grant string
 // The grants. A role that holds by space may be unknown to Gantry for a while, and for a
 // stack that it doesn't manage.
 const (
-	Held  Grant = "held"
-	Open  Grant = "open"
-	Never Grant = "never"
+	Held    Grant = "held"
+	Open    Grant = "open"
+	Never   Grant = "never"
+	Unknown Grant = "unknown" // nobody that Gantry trusts vouches for the caller
 )
 
 // May returns whether the bearer of a token has a role for a stack
 // (docs/how-to/sign-in.md, "Give roles").
 func (c Config) May(token, role, stack, space string) Grant {
 	bearer, found := c.Token(token)
-	if !found {
+	switch {
+	case !found:
 		return Never
+	case bearer.Signs == history.Stranger:
+		return Unknown
 	}
 	if includes(bearer.Role, role) {
 		return Held

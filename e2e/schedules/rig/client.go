@@ -20,11 +20,12 @@ import (
 type Client struct {
 	history  *history.Writer
 	replicas []*Gantry
+	bearer   func(name string) string // token of a person
 	http     *http.Client
 }
 
-func newClient(h *history.Writer, replicas []*Gantry) *Client {
-	return &Client{history: h, replicas: replicas, http: &http.Client{
+func newClient(h *history.Writer, replicas []*Gantry, bearer func(name string) string) *Client {
+	return &Client{history: h, replicas: replicas, bearer: bearer, http: &http.Client{
 		Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32, IdleConnTimeout: 5 * time.Second},
 	}}
 }
@@ -88,7 +89,7 @@ func (c *Client) exchange(ctx context.Context, g *Gantry, a Ask, record *history
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+token(a.Who))
+	req.Header.Set("Authorization", "Bearer "+c.bearer(a.Who))
 	if a.Body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

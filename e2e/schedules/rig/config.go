@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,23 @@ func silent() *log.Logger { return slog.NewLogLogger(slog.DiscardHandler, slog.L
 
 // token returns the token of a person.
 func token(name string) string { return "gantry_schedules_" + name }
+
+// audience is what the issuer's tokens are for.
+const audience = "gantry"
+
+// bearer returns the token by which a person calls Gantry.
+func (r *Rig) bearer(name string) string {
+	i := slices.IndexFunc(r.setup.People, func(p history.Person) bool { return p.Name == name })
+	if i < 0 || r.setup.People[i].Signs == "" {
+		return token(name)
+	}
+	claims := map[string]any{"sub": name, "aud": audience, "groups": r.setup.People[i].Groups}
+	if r.setup.People[i].Signs == history.Stranger {
+		claims["iss"] = r.Issuer.URL
+		return r.stranger.Sign(claims)
+	}
+	return r.Issuer.Sign(claims)
+}
 
 // channelSecret signs the messages to a channel.
 var channelSecret = "whsec_" + base64.StdEncoding.EncodeToString([]byte("schedules: 32 bytes of a secret."))
@@ -42,6 +60,7 @@ type configuration struct {
 	Tokens    []map[string]any  `yaml:"tokens"`
 	People    []map[string]any  `yaml:"people"`
 	Bindings  []map[string]any  `yaml:"bindings"`
+	Issuers   []map[string]any  `yaml:"issuers"`
 	Channels  []map[string]any  `yaml:"channels"`
 	Windows   []map[string]any  `yaml:"windows"`
 	Profiles  []history.Profile `yaml:"profiles"`
@@ -64,29 +83,9 @@ func (r *Rig) configure(g *Gantry, s history.Setup) error {
 			"webhookSecretFiles": []string{secretFile(g, 0), secretFile(g, 1)},
 		}},
 		Profiles: s.Profiles,
+		Issuers:  []map[string]any{{"name": "sso", "url": r.Issuer.URL, "audiences": []string{audience}, "namePrefix": "", "groupsClaim": "groups"}},
 	}
-	aliases := map[string][]any{}
-	for _, p := range s.People {
-		bearer := map[string]any{"name": p.Name, "groups": p.Groups, "hash": authority.TokenHash(token(p.Name))}
-		if p.Role != "" {
-			bearer["role"] = p.Role
-		}
-		c.Tokens = append(c.Tokens, bearer)
-		for _, s := range p.Scopes {
-			c.Bindings = append(c.Bindings, map[string]any{"who": []string{"token:" + p.Name}, "role": s.Role, "where": map[string]any{"spaces": s.Spaces, "stacks": s.Stacks}})
-		}
-		person := p.Name
-		if p.Person != "" {
-			person = p.Person
-			aliases[person] = append(aliases[person], p.Name)
-		}
-		for _, a := range p.Aliases {
-			aliases[person] = append(aliases[person], a)
-		}
-	}
-	for person, names := range aliases {
-		c.People = append(c.People, map[string]any{"name": person, "aliases": names})
-	}
+	c.admit(s.People)
 	for _, name := range s.Channels {
 		channel := map[string]any{"name": name, "kind": "webhook", "url": r.Receiver.url + "/webhook/" + name, "secret": channelSecret, "allowPrivate": true}
 		if name == SlackChannel {
@@ -108,6 +107,36 @@ func (r *Rig) configure(g *Gantry, s history.Setup) error {
 		return fmt.Errorf("configure: %w", err)
 	}
 	return nil
+}
+
+// admit adds people with their tokens, roles and names.
+func (c *configuration) admit(people []history.Person) {
+	aliases := map[string][]any{}
+	for _, p := range people {
+		who := "user:" + p.Name
+		if p.Signs == "" {
+			who = "token:" + p.Name
+			bearer := map[string]any{"name": p.Name, "groups": p.Groups, "hash": authority.TokenHash(token(p.Name))}
+			if p.Role != "" {
+				bearer["role"] = p.Role
+			}
+			c.Tokens = append(c.Tokens, bearer)
+		}
+		for _, s := range p.Scopes {
+			c.Bindings = append(c.Bindings, map[string]any{"who": []string{who}, "role": s.Role, "where": map[string]any{"spaces": s.Spaces, "stacks": s.Stacks}})
+		}
+		person := p.Name
+		if p.Person != "" {
+			person = p.Person
+			aliases[person] = append(aliases[person], p.Name)
+		}
+		for _, a := range p.Aliases {
+			aliases[person] = append(aliases[person], a)
+		}
+	}
+	for person, names := range aliases {
+		c.People = append(c.People, map[string]any{"name": person, "aliases": names})
+	}
 }
 
 // SlackChannel is the name of the channel of kind slack; all others are webhooks.

@@ -17,6 +17,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 
+	"github.com/gantryhq/gantry/authority/issuertest"
 	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/e2e/program"
 	"github.com/gantryhq/gantry/e2e/schedules/history"
@@ -70,12 +71,14 @@ type Rig struct {
 	Balancer  *Balancer
 	Receiver  *Receiver
 	Client    *Client
+	Issuer    *issuertest.Issuer
 
 	options  Options
 	setup    history.Setup
 	secrets  []string // of the webhook, the live one first
 	address  string   // of Temporal
 	executor client.Client
+	stranger *issuertest.Issuer // signs in the name of the issuer, with another key
 	servers  []*http.Server
 }
 
@@ -100,6 +103,7 @@ func (r *Rig) Start(ctx context.Context) error {
 	if err := r.startTemporal(ctx); err != nil {
 		return err
 	}
+	r.Issuer, r.stranger = issuertest.Start(), issuertest.Start()
 	r.Receiver = newReceiver(r.History)
 	receiverURL, err := r.serve(ctx, r.Receiver)
 	if err != nil {
@@ -120,7 +124,7 @@ func (r *Rig) Start(ctx context.Context) error {
 		return err
 	}
 	r.Balancer.replicas = r.Replicas
-	r.Client = newClient(r.History, r.Replicas)
+	r.Client = newClient(r.History, r.Replicas, r.bearer)
 	for _, g := range r.Gantries() {
 		if err := g.Start(ctx); err != nil {
 			return err
@@ -306,8 +310,9 @@ func (r *Rig) Reconfigure(ctx context.Context, setup history.Setup) error {
 }
 
 // RotateSecret gives the webhook another secret: first to Gantry, then to
-// Spacelift.
+// Spacelift. The issuer gets another key.
 func (r *Rig) RotateSecret() error {
+	r.Issuer.Rotate()
 	secret := fmt.Sprintf("schedules-secret-%d", len(r.secrets))
 	r.secrets = append([]string{secret}, r.secrets...)
 	for _, g := range r.Gantries() {
@@ -341,6 +346,11 @@ func (r *Rig) Close() {
 	}
 	if r.Spacelift != nil {
 		r.Spacelift.Close()
+	}
+	for _, i := range []*issuertest.Issuer{r.Issuer, r.stranger} {
+		if i != nil {
+			i.Close()
+		}
 	}
 	for _, s := range r.servers {
 		_ = s.Close()

@@ -36,7 +36,7 @@ func (d *drawer) act(stack string, s step) {
 		s.Who = d.operator()
 		args = d.key()
 	case Read:
-		s.Who = one(d, []string{"fay", "ann", "eve", "gil", "hal"})
+		s.Who = one(d, []string{"fay", "ann", "eve", "gil", "hal", "iris", "ivo", "mal"})
 	case Labels:
 		s.Who = "jane"
 		args = []string{"labels", strings.Join(d.labels(), ",")}
@@ -63,7 +63,7 @@ func (d *drawer) key() []string {
 }
 
 func (d *drawer) operator() string {
-	return pick(d, []weighted[string]{{40, "dan"}, {20, "eve"}, {20, "otto"}, {15, "hal"}, {5, "ann"}})
+	return pick(d, []weighted[string]{{40, "dan"}, {20, "eve"}, {20, "otto"}, {10, "hal"}, {5, "ivo"}, {2, "mal"}, {5, "ann"}})
 }
 
 // approver returns somebody who decides about a stack: mostly somebody who may.

@@ -25,6 +25,9 @@ var People = []history.Person{
 	{Name: "hal", Groups: []string{"platform"}, Scopes: []history.Scope{
 		{Role: "operator", Stacks: []string{"s*0-*", "s*1-*", "s*2-*", "s*3-*", "s*4-*"}}, {Role: "approver", Spaces: []string{production}, Stacks: []string{"s*-b"}},
 	}},
+	{Name: "iris", Groups: []string{"platform", "security"}, Signs: history.Issuer, Scopes: []history.Scope{{Role: "approver"}}},
+	{Name: "ivo", Groups: []string{"security"}, Signs: history.Issuer, Scopes: []history.Scope{{Role: "operator", Stacks: []string{"s*-a"}}}},
+	{Name: "mal", Groups: []string{"platform", "security"}, Signs: history.Stranger, Scopes: []history.Scope{{Role: "admin"}}},
 	{Name: "otto", Role: "operator", Groups: []string{"security"}},
 }
 
