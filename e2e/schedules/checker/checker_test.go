@@ -77,3 +77,31 @@ func TestRulesHaveNames(t *testing.T) {
 		t.Errorf("no injected fault shows that these rules find anything: %v", missing)
 	}
 }
+
+// A repeat may name what an answer before the end couldn't name yet.
+func TestARepeatNamesWhatTheFirstAnswerDidNotKnow(t *testing.T) {
+	s := newStory()
+	s.stack("s1-a", "gantry:confirm=auto")
+	r := s.push("s1-a", "c1")
+	s.enter(r, "FAILED", "", "Error: Unsupported argument")
+	s.ask(r, "ann", "retryRun", "k1", nil, 202, map[string]any{"run": r.id})
+	again := s.retry(r)
+	for range 2 {
+		s.ask(r, "ann", "retryRun", "k1", nil, 200, map[string]any{"new": again.id})
+	}
+	s.confirm(again)
+	s.finish(again)
+	records := s.end()
+	for _, v := range Check(records) {
+		t.Error(v)
+	}
+	for i := range records {
+		if q := records[i].Request; q != nil && q.Operation == "retryRun" && q.Status == 200 {
+			q.Answer = text(map[string]any{"new": "R9"})
+			break
+		}
+	}
+	if !slices.ContainsFunc(Check(records), func(v Violation) bool { return v.Rule == "keys" }) {
+		t.Error("two retries under one key are not found")
+	}
+}

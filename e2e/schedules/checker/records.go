@@ -2,6 +2,7 @@ package checker
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -241,7 +242,7 @@ func keysCountOnce(x *index) []Violation {
 	first := map[subject]rec{}
 	var all []Violation
 	for _, q := range x.requests {
-		if q.Request.Key == "" || !answered(q) && !refused(q) || q.Request.Status == 429 {
+		if q.Request.Key == "" || !answered(q) && !refused(q) || q.Request.Status == http.StatusTooManyRequests || q.Request.Status == http.StatusUnauthorized {
 			continue
 		}
 		x.judged(nil, span{q.Began, q.Ended})
@@ -259,7 +260,9 @@ func keysCountOnce(x *index) []Violation {
 			}
 		case !answered(q):
 			all = append(all, violation(q.Request.Path, "the repeat under the key "+s.key+" was refused", before, q))
-		case identity(before) != identity(q):
+		case before.Request.Status == http.StatusAccepted: // it couldn't name yet what it made
+			first[s] = q
+		case q.Request.Status != http.StatusAccepted && identity(before) != identity(q):
 			all = append(all, violation(q.Request.Path, "the repeat under the key "+s.key+" made something else", before, q))
 		}
 	}
