@@ -167,6 +167,11 @@ func relabel(change func([]string) []string) func(d *draft, read int, act rec) [
 	}
 }
 
+// freezing declares a freeze of the account before Gantry's read.
+func freezing(d *draft, read int, _ rec) []rec {
+	return d.insertEarly(read, rec{Request: &history.Request{Who: "ann", Operation: "declareFreeze", Status: 201, Body: text(map[string]any{}), Answer: text(map[string]any{"id": "f2"})}})
+}
+
 func TestInjectedFaultsAreFound(t *testing.T) {
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
@@ -247,9 +252,7 @@ var faults = []fault{
 	{"Gantry reviews a plan that nobody approved", "approvals", beforeRead("runReview", relabel(func([]string) []string {
 		return []string{"gantry:managed", "gantry:confirm=manual", "gantry:approvals=3"}
 	}))},
-	{"Gantry reviews a plan during a freeze", "freezes", beforeRead("runReview", func(d *draft, read int, _ rec) []rec {
-		return d.insertEarly(read, rec{Request: &history.Request{Who: "ann", Operation: "declareFreeze", Status: 201, Body: text(map[string]any{}), Answer: text(map[string]any{"id": "f2"})}})
-	})},
+	{"Gantry reviews a plan during a freeze", "freezes", beforeRead("runReview", freezing)},
 	{"Gantry reviews a plan that was rejected", "objections", beforeRead("runReview", func(d *draft, read int, act rec) []rec {
 		return d.insertEarly(read, about(act, "bob", "decideRun", map[string]any{"verdict": "reject"}))
 	})},
@@ -374,9 +377,7 @@ var faults = []fault{
 	{"the run was stopped", "objections", beforeRead("runConfirm", func(d *draft, read int, act rec) []rec {
 		return d.insertEarly(read, about(act, "bob", "stopRun", nil))
 	})},
-	{"a freeze is in effect", "freezes", beforeRead("runConfirm", func(d *draft, read int, _ rec) []rec {
-		return d.insertEarly(read, rec{Request: &history.Request{Who: "ann", Operation: "declareFreeze", Status: 201, Body: text(map[string]any{}), Answer: text(map[string]any{"id": "f2"})}})
-	})},
+	{"a freeze is in effect", "freezes", beforeRead("runConfirm", freezing)},
 	{"a freeze was not lifted", "freezes", at(request("liftFreeze"), func(d *draft, i int) []rec { return d.remove(i) })},
 	{"a window is closed", "windows", at(func(r rec) bool { return r.Setup != nil }, func(d *draft, i int) []rec {
 		if slices.IndexFunc(d.records, func(r rec) bool { return r.Stack != nil && slices.Contains(r.Stack.Labels, "gantry:profile=office") }) < 0 {

@@ -236,12 +236,21 @@ func (r *tale) view() shown {
 // view has somebody look at a run.
 func (s *story) view(r *tale) { s.ask(r, "ann", "getRun", "", nil, 200, r.view()) }
 
-// approveByTwo has two people approve, and a third one who takes it back.
-func (s *story) approveByTwo(r *tale) {
-	s.decide(r, "jane", "approve")
-	s.decide(r, "joe", "approve")
-	s.decide(r, "jane", "revoke")
-	s.decide(r, "ann", "approve")
+// approved tells of a plan that two people approve, and a third one who takes it back.
+func approved(begin func(s *story), release func(s *story, r *tale)) func() []rec {
+	return func() []rec {
+		s := newStory()
+		begin(s)
+		r := s.push("s1-a", "c1")
+		s.message(r, "run.decision_needed")
+		s.decide(r, "jane", "approve")
+		s.decide(r, "joe", "approve")
+		s.decide(r, "jane", "revoke")
+		s.decide(r, "ann", "approve")
+		release(s, r)
+		s.finish(r)
+		return s.end()
+	}
 }
 
 // freeze declares a freeze of the account and returns its id.
@@ -328,28 +337,24 @@ var stories = map[string]func() []rec{
 		s.finish(r)
 		return s.end()
 	},
-	"a plan that two people approve": func() []rec {
-		s := newStory()
+	"a plan that two people approve": approved(func(s *story) {
 		s.stack("s1-a", "gantry:confirm=manual", "gantry:approvals=2", "gantry:approvers=platform")
-		r := s.push("s1-a", "c1")
-		s.message(r, "run.decision_needed")
-		s.approveByTwo(r)
-		s.confirm(r)
-		s.finish(r)
-		return s.end()
-	},
-	"an enforced plan that two people approve": func() []rec {
-		s := newStory()
+	}, (*story).confirm),
+	"an enforced plan that two people approve": approved(func(s *story) {
 		s.stack("s1-a", "gantry:confirm=manual", "gantry:approvals=2", "gantry:approvers=platform")
 		s.in("enforced")
-		r := s.push("s1-a", "c1")
-		s.message(r, "run.decision_needed")
-		s.approveByTwo(r)
+	}, func(s *story, r *tale) {
 		s.review(r)
 		s.confirm(r)
-		s.finish(r)
-		return s.end()
-	},
+	}),
+	"a plan that a locked rule leaves to two people": approved(func(s *story) {
+		s.stack("s1-a", "gantry:confirm=auto")
+		s.in("production/near")
+	}, (*story).confirm),
+	"a plan whose resources ask for somebody besides": approved(func(s *story) {
+		s.stack("s1-a", "gantry:confirm=auto", "gantry:profile=databases")
+		s.destroys = []string{"aws_iam_user", "aws_db_instance"}
+	}, (*story).confirm),
 	"an enforced plan that people confirm in Spacelift": func() []rec {
 		s := newStory()
 		s.stack("s1-a")
@@ -357,28 +362,6 @@ var stories = map[string]func() []rec{
 		r := s.push("s1-a", "c1")
 		s.review(r)
 		s.enter(r, "CONFIRMED", "carol", "")
-		s.finish(r)
-		return s.end()
-	},
-	"a plan that a locked rule leaves to two people": func() []rec {
-		s := newStory()
-		s.stack("s1-a", "gantry:confirm=auto")
-		s.in("production/near")
-		r := s.push("s1-a", "c1")
-		s.message(r, "run.decision_needed")
-		s.approveByTwo(r)
-		s.confirm(r)
-		s.finish(r)
-		return s.end()
-	},
-	"a plan whose resources ask for somebody besides": func() []rec {
-		s := newStory()
-		s.stack("s1-a", "gantry:confirm=auto", "gantry:profile=databases")
-		s.destroys = []string{"aws_iam_user", "aws_db_instance"}
-		r := s.push("s1-a", "c1")
-		s.message(r, "run.decision_needed")
-		s.approveByTwo(r)
-		s.confirm(r)
 		s.finish(r)
 		return s.end()
 	},
