@@ -90,7 +90,7 @@ func confirmsByPolicy(x *index) []Violation {
 	return all
 }
 
-// outside is why Gantry doesn't confirm a plan that it may review.
+// outside is a reason for confirming nothing, though Gantry may review the plan.
 const outside = "the labels leave the plan to people in Spacelift"
 
 // forbids returns why Gantry may not confirm the plan whatever people decide.

@@ -236,7 +236,8 @@ func (r *tale) view() shown {
 // view has somebody look at a run.
 func (s *story) view(r *tale) { s.ask(r, "ann", "getRun", "", nil, 200, r.view()) }
 
-// approved tells of a plan that two people approve, and a third one who takes it back.
+// approved returns the story of a plan that two people approve, while a third one takes
+// an approval back.
 func approved(begin func(s *story), release func(s *story, r *tale)) func() []rec {
 	return func() []rec {
 		s := newStory()

@@ -24,7 +24,7 @@ func silent() *log.Logger { return slog.NewLogLogger(slog.DiscardHandler, slog.L
 // token returns the token of a person.
 func token(name string) string { return "gantry_schedules_" + name }
 
-// audience is what the issuer's tokens are for.
+// audience is a name of Gantry in the issuer's tokens.
 const audience = "gantry"
 
 // bearer returns the token by which a person calls Gantry.
