@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gantryhq/gantry/e2e/schedules/history"
 )
 
 func TestGoodHistoriesPass(t *testing.T) {
@@ -103,5 +105,27 @@ func TestARepeatNamesWhatTheFirstAnswerDidNotKnow(t *testing.T) {
 	}
 	if !slices.ContainsFunc(Check(records), func(v Violation) bool { return v.Rule == "keys" }) {
 		t.Error("two retries under one key are not found")
+	}
+}
+
+// A run of a follower that ended before its parent finished counts if the profile keeps
+// old plans.
+func TestKeptOldPlansCount(t *testing.T) {
+	for oldPlans, missing := range map[string]bool{"keep": false, "": true} {
+		s := newStory()
+		s.records[1].Setup.Profiles = append(s.records[1].Setup.Profiles, history.Profile{Name: "old", Confirm: "auto", OldPlans: oldPlans})
+		s.stack("s1-a", "gantry:confirm=auto")
+		s.stack("s1-b", "gantry:profile=old", "gantry:after=s1-a")
+		s.now += 20 * time.Second
+		root := s.push("s1-a", "c1")
+		root.followers = []string{"s1-b"}
+		follower := s.push("s1-b", "c0")
+		s.confirm(follower)
+		s.finish(follower)
+		s.confirm(root)
+		s.finish(root)
+		if found := slices.ContainsFunc(Check(s.end()), func(v Violation) bool { return v.Rule == "released" }); found != missing {
+			t.Errorf("oldPlans %q: the follower's run is missing: %t", oldPlans, found)
+		}
 	}
 }

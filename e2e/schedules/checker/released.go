@@ -39,11 +39,16 @@ func followersRun(x *index) []Violation {
 }
 
 // worked reports whether a stack has a run of the same commit as another run, or one
-// that was active after that had finished.
+// that was active after that had finished; after it was created, if the stack may keep
+// old plans.
 func (x *index) worked(stack string, after *run) bool {
+	since := after.states[len(after.states)-1].Ended
+	if slices.ContainsFunc(x.policies(stack, after.life()), func(e effect) bool { return e.policy.KeepOldPlans }) {
+		since = after.states[0].Ended
+	}
 	return slices.ContainsFunc(x.order, func(o *run) bool {
 		return o.stack == stack && o.first().Type == "TRACKED" && !o.first().Drift &&
-			(o.first().Commit == after.first().Commit || o.states[len(o.states)-1].Ended > after.states[len(after.states)-1].Ended)
+			(o.first().Commit == after.first().Commit || o.states[len(o.states)-1].Ended > since)
 	})
 }
 
