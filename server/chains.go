@@ -27,8 +27,8 @@ func (h *handlers) ListChains(ctx context.Context, req genserver.ListChainsReque
 		{parameter: "phase", attribute: managed.AttrPhase, value: string(deref(p.Phase))},
 	}
 	s := search{[]string{chain.Type}, []spacelift.Account{account}, filters, p.PageSize, p.PageToken}
-	chains, next, err := listExecutions(ctx, h, s, func(e *workflowpb.WorkflowExecutionInfo) (api.ChainSummary, bool, error) {
-		c, err := toAPIChainSummary(e)
+	chains, next, err := listExecutions(ctx, h, s, func(e *foundExecution) (api.ChainSummary, bool, error) {
+		c, err := toAPIChainSummary(e.WorkflowExecutionInfo)
 		return c, may(account, spacelift.StackID(c.Stack)), err
 	})
 	return genserver.ListChains200JSONResponse{Chains: chains, NextPageToken: next}, err

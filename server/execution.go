@@ -215,7 +215,7 @@ const maxListReads = 10
 // newest first. Of those with one id it keeps the newest: the others continued as new, or
 // ended too early and were started again.
 func listExecutions[T any](
-	ctx context.Context, h *handlers, s search, convert func(*workflowpb.WorkflowExecutionInfo) (item T, shown bool, err error),
+	ctx context.Context, h *handlers, s search, convert func(*foundExecution) (item T, shown bool, err error),
 ) (page []T, nextPageToken *string, err error) {
 	if len(s.accounts) == 0 {
 		return []T{}, nil, nil
@@ -239,7 +239,7 @@ func listExecutions[T any](
 			return nil, nil, err
 		}
 		hidden := false
-		for _, e := range found.GetExecutions() {
+		for _, e := range found.executions {
 			item, shown, err := convert(e)
 			if err != nil {
 				return nil, nil, err
@@ -253,7 +253,7 @@ func listExecutions[T any](
 			}
 			listed[id] = true
 		}
-		if token = string(found.GetNextPageToken()); !hidden || token == "" || len(page) == pageSize(s.pageSize) {
+		if token = string(found.next); !hidden || token == "" || len(page) == pageSize(s.pageSize) {
 			break // everything was shown, or there is no more, or no more is needed
 		}
 	}
@@ -266,7 +266,7 @@ const maxTemporalPage = 1000
 // allExecutions returns all executions that a search selects and convert shows, each id
 // once. It refuses a search that selects more than a number of executions.
 func allExecutions[T any](
-	ctx context.Context, h *handlers, s search, most int, convert func(*workflowpb.WorkflowExecutionInfo) (item T, shown bool, err error),
+	ctx context.Context, h *handlers, s search, most int, convert func(*foundExecution) (item T, shown bool, err error),
 ) ([]T, error) {
 	all, listed := []T{}, map[string]bool{}
 	if len(s.accounts) == 0 {
@@ -284,7 +284,7 @@ func allExecutions[T any](
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range found.GetExecutions() {
+		for _, e := range found.executions {
 			item, shown, err := convert(e)
 			if err != nil {
 				return nil, err
@@ -296,8 +296,8 @@ func allExecutions[T any](
 				}
 			}
 		}
-		read += len(found.GetExecutions())
-		token = found.GetNextPageToken()
+		read += len(found.executions)
+		token = found.next
 		switch {
 		case len(token) == 0:
 			return all, nil

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 )
 
@@ -84,9 +85,27 @@ func (r *recent) ask(ctx context.Context, key string, question func(context.Cont
 	return a
 }
 
+// foundExecutions is a page of executions. Nobody may change it.
+type foundExecutions struct {
+	executions []*foundExecution
+	next       []byte // token of the next page; empty for none
+}
+
+// foundExecution is an execution that was listed.
+type foundExecution struct {
+	*workflowpb.WorkflowExecutionInfo
+
+	run func() (listedRun, error) // reads the run once for all callers
+}
+
 // listWorkflow returns a page of the executions that a query selects.
-func (h *handlers) listWorkflow(ctx context.Context, query string, size int, token []byte) (*workflowservice.ListWorkflowExecutionsResponse, error) {
-	return recently(ctx, h, fmt.Sprintf("%d %q %s", size, token, query), func(ctx context.Context) (*workflowservice.ListWorkflowExecutionsResponse, error) {
-		return h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{PageSize: int32(size), NextPageToken: token, Query: query})
+func (h *handlers) listWorkflow(ctx context.Context, query string, size int, token []byte) (foundExecutions, error) {
+	return recently(ctx, h, fmt.Sprintf("%d %q %s", size, token, query), func(ctx context.Context) (foundExecutions, error) {
+		page, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{PageSize: int32(size), NextPageToken: token, Query: query})
+		found := foundExecutions{next: page.GetNextPageToken()}
+		for _, e := range page.GetExecutions() {
+			found.executions = append(found.executions, &foundExecution{e, sync.OnceValues(func() (listedRun, error) { return listedRunOf(e) })})
+		}
+		return found, err
 	})
 }

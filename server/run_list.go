@@ -88,7 +88,7 @@ const maxSorted = 5000
 // sortedRuns returns a page of the runs that a search selects, in an order that Temporal
 // doesn't have. It reads all of them, by pages of a thousand.
 func sortedRuns(
-	ctx context.Context, h *handlers, s search, p api.ListRunsParams, shown func(*workflowpb.WorkflowExecutionInfo) (listedRun, bool, error),
+	ctx context.Context, h *handlers, s search, p api.ListRunsParams, shown func(*foundExecution) (listedRun, bool, error),
 ) ([]listedRun, *string, error) {
 	query, err := s.query()
 	if err != nil {
@@ -215,7 +215,7 @@ func (v view) offers(run spacelift.RunRef, b *managed.Ballot) []api.Verdict {
 
 // runs returns the filter of a list of runs: what the caller may see, and what Temporal
 // can't select.
-func (v view) runs(p api.ListRunsParams) func(*workflowpb.WorkflowExecutionInfo) (listedRun, bool, error) {
+func (v view) runs(p api.ListRunsParams) func(*foundExecution) (listedRun, bool, error) {
 	var where authority.Where // Temporal selects the stack itself, and what its id begins with
 	for parameter, values := range map[*string]*[]string{p.Stack: &where.Stacks, p.Label: &where.Labels, p.Space: &where.Spaces} {
 		if parameter != nil {
@@ -226,8 +226,8 @@ func (v view) runs(p api.ListRunsParams) func(*workflowpb.WorkflowExecutionInfo)
 	if author.Name == "me" {
 		author = v.principal.Person
 	}
-	return func(e *workflowpb.WorkflowExecutionInfo) (listedRun, bool, error) {
-		r, err := listedRunOf(e)
+	return func(e *foundExecution) (listedRun, bool, error) {
+		r, err := e.run()
 		if err != nil {
 			return r, false, err
 		}
