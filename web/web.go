@@ -44,6 +44,7 @@ type Pages struct {
 	mux    *http.ServeMux
 	assets *assets
 	graphs graph.Cache
+	turns  turns
 }
 
 // New returns the pages.
@@ -55,7 +56,7 @@ func New(cfg Config) (*Pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pages{Config: cfg, mux: http.NewServeMux(), assets: all}
+	p := &Pages{Config: cfg, mux: http.NewServeMux(), assets: all, turns: make(turns, maxTurns)}
 	p.routes()
 	return p, nil
 }
@@ -129,6 +130,7 @@ func (p *Pages) page(pattern string, f func(*call) (answer, error)) {
 	p.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		securityHeaders(w)
 		r.Body = http.MaxBytesReader(w, r.Body, MaxForm)
+		defer p.turns.take(r.Context())()
 		c, err := p.begin(w, r)
 		var a answer
 		if err == nil {
