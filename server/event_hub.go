@@ -19,7 +19,7 @@ import (
 
 // The pace and the memory of a hub.
 const (
-	hubInterval      = time.Second      // between its readings of Temporal
+	hubInterval      = time.Second / 2  // between its readings of Temporal
 	hubSlowest       = 10 * time.Second // the same while Temporal doesn't answer
 	accountsInterval = 30 * time.Second // between its readings of the accounts' health
 
