@@ -81,6 +81,7 @@ func (b *bench) run(ctx context.Context) error {
 		{"From UNCONFIRMED to runConfirm, warm worker, idle machine; from Gantry's check to runConfirm, slow API", b.reaction},
 		{"Pages: Waiting with 500 runs, without the API's own time", b.waiting},
 		{"Pages: an account of 2,000 stacks", b.pages},
+		{"Pages: 200 open, each of which renews itself after an event", b.openPages},
 		{"Sizes and starts", b.sizes},
 	} {
 		fmt.Printf("\n%s\n\n", part.title)
