@@ -24,7 +24,12 @@ type ReviewRunInput struct {
 	Run          spacelift.RunRef         `json:"run"`
 	StateVersion int                      `json:"stateVersion"`
 	Decision     spacelift.ReviewDecision `json:"decision"`
-	Note         string                   `json:"note"`
+
+	// Releases says that people may confirm the plan in Spacelift once it is reviewed. Then
+	// labels, brakes, windows and freezes are checked right before, as for a confirmation.
+	Releases bool `json:"releases,omitempty"`
+
+	Note string `json:"note"`
 }
 
 // StopRunInput is a request to stop a run in the way its state allows: cancel, stop
@@ -40,7 +45,7 @@ type StopRunInput struct {
 //
 // Like ConfirmRun it is safe to repeat, because each attempt checks first.
 func (a *Activities) act(ctx context.Context, ref spacelift.RunRef, stateVersion int,
-	judge func(spacelift.Run) managed.ActResult, do func(ctx context.Context, api Spacelift, mark spacelift.Mark) error,
+	judge func(context.Context, spacelift.Run) (managed.ActResult, error), do func(ctx context.Context, api Spacelift, mark spacelift.Mark) error,
 ) (managed.ActResult, error) {
 	api, err := a.account(ref.Account)
 	if err != nil {
@@ -53,11 +58,16 @@ func (a *Activities) act(ctx context.Context, ref spacelift.RunRef, stateVersion
 			return managed.ActResult{}, time.Time{}, err
 		}
 		read := time.Now()
-		result := judge(run)
+		result, err := judge(ctx, run)
 		result.Run = run
-		return result, read, nil
+		return result, read, err
 	}
 	return checkedAnew(func() (managed.ActResult, error) { return actOnce(ctx, api, patient, check, do) })
+}
+
+// plainly is a judgement that rests on the run alone.
+func plainly(judge func(spacelift.Run) managed.ActResult) func(context.Context, spacelift.Run) (managed.ActResult, error) {
+	return func(_ context.Context, run spacelift.Run) (managed.ActResult, error) { return judge(run), nil }
 }
 
 // actOnce checks and acts once.
@@ -90,7 +100,7 @@ func actOnce(ctx context.Context, api Spacelift, patient bool, check func() (man
 
 // DiscardRun discards a plan.
 func (a *Activities) DiscardRun(ctx context.Context, in DiscardRunInput) (managed.ActResult, error) {
-	return a.act(ctx, in.Run, in.StateVersion, in.judge, func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {
+	return a.act(ctx, in.Run, in.StateVersion, plainly(in.judge), func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {
 		_, err := api.DiscardRun(ctx, in.Run, mark.Sign(in.Note))
 		return err
 	})
@@ -117,9 +127,45 @@ func (in DiscardRunInput) judge(run spacelift.Run) managed.ActResult {
 // Repeating it changes nothing, since the latest review of each reviewer counts
 // (https://docs.spacelift.io/concepts/policy/approval-policy).
 func (a *Activities) ReviewRun(ctx context.Context, in ReviewRunInput) (managed.ActResult, error) {
-	return a.act(ctx, in.Run, in.StateVersion, in.judge, func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {
+	judge := func(ctx context.Context, run spacelift.Run) (managed.ActResult, error) {
+		result := in.judge(run)
+		if !in.Releases || result.Outcome != "" {
+			return result, nil
+		}
+		why, err := a.whyNotReleased(ctx, run)
+		if why != "" {
+			result = moot("%s", why)
+		}
+		return result, err
+	}
+	return a.act(ctx, in.Run, in.StateVersion, judge, func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {
 		return api.ReviewRun(ctx, in.Run, in.Decision, mark.Sign(in.Note))
 	})
+}
+
+// whyNotReleased returns why people may not confirm a run now; empty if they may.
+func (a *Activities) whyNotReleased(ctx context.Context, run spacelift.Run) (string, error) {
+	by := a.definitions()
+	p, err := a.resolveWith(ctx, by, run.Ref.Account, run.Ref.Stack, run.StackLabels, run.Stack)
+	if err != nil {
+		return "", err
+	}
+	freezes, err := a.freezes(ctx, run.Ref.Account)
+	if err != nil {
+		return "", err
+	}
+	block, gate := run.Brakes.ConfirmBlock(run.Ref.Run), by.Gate(p, string(run.Ref.Stack), freezes, a.now())
+	switch {
+	case !spacelift.Managed(run.StackLabels):
+		return "the stack no longer carries " + spacelift.LabelManaged, nil
+	case len(p.Problems) > 0:
+		return fmt.Sprintf("%s can't be followed: %s", p.Problems[0].Label, p.Problems[0].Problem), nil
+	case block != nil:
+		return block.Reason, nil
+	case !gate.Open:
+		return gate.Reason, nil
+	}
+	return "", nil
 }
 
 func (in ReviewRunInput) judge(run spacelift.Run) managed.ActResult {
@@ -150,7 +196,7 @@ func (in ReviewRunInput) judge(run spacelift.Run) managed.ActResult {
 // StopRun stops a run in the way its state allows. While a worker is at work it
 // only asks: see spaceliftapi.Client.StopRun.
 func (a *Activities) StopRun(ctx context.Context, in StopRunInput) (managed.ActResult, error) {
-	return a.act(ctx, in.Run, 0, in.judge, func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {
+	return a.act(ctx, in.Run, 0, plainly(in.judge), func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {
 		end := map[string]func(context.Context, spacelift.RunRef, string) (spacelift.RunOutcome, error){
 			spacelift.VerbCancel: api.CancelRun, spacelift.VerbStop: api.StopRun, spacelift.VerbDiscard: api.DiscardRun,
 		}[mark.Verb]

@@ -171,6 +171,30 @@ func TestReviewRun(t *testing.T) {
 	})
 }
 
+// A review by which people may confirm is given only while Gantry could confirm itself: a
+// freeze or a lock that came after the decision counts, and so do changed labels.
+func TestAReviewThatReleasesAPlanIsCheckedAnew(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		before func(*rig)
+		want   acted
+	}{
+		{"nothing forbids it", func(*rig) {}, acted{managed.ActDone, "", 1}},
+		{"a freeze", (*rig).freezes, acted{managed.ActMoot, "audit", 0}},
+		{"a lock", func(r *rig) { r.must(r.sim.Lock("joe", stack, "mine")) }, acted{managed.ActMoot, "joe", 0}},
+		{"a label that can't be read", func(r *rig) { r.must(r.sim.SetLabels(stack, "gantry:managed", "gantry:aprovals=2")) }, acted{managed.ActMoot, "gantry:aprovals=2", 0}},
+		{"it isn't managed any more", func(r *rig) { r.must(r.sim.SetLabels(stack)) }, acted{managed.ActMoot, "gantry:managed", 0}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRig(t, func(s *simulator.Stack) { s.Approvals = 1 })
+			r.clock(noon)
+			tc.before(r)
+			in := activities.ReviewRunInput{Run: r.ref, StateVersion: 5, Decision: spacelift.ReviewApprove, Releases: true, Note: "Released by Gantry."}
+			r.wants(done[managed.ActResult](r, r.acts.ReviewRun, in), tc.want, "runReview")
+		})
+	}
+}
+
 // A run is ended in the way that its state allows.
 func TestStopRun(t *testing.T) {
 	const note = "Stopped by jane through Gantry."

@@ -21,7 +21,7 @@ func (m *manager) act(ctx workflow.Context, n managed.Next) error {
 	case managed.DoDiscard:
 		err = m.call(ctx, n, a.DiscardRun, activities.DiscardRunInput{Run: run, StateVersion: key.StateVersion, Note: n.Note}, &result)
 	case managed.DoReview:
-		err = m.call(ctx, n, a.ReviewRun, activities.ReviewRunInput{Run: run, StateVersion: key.StateVersion, Decision: n.Review, Note: n.Note}, &result)
+		err = m.call(ctx, n, a.ReviewRun, activities.ReviewRunInput{Run: run, StateVersion: key.StateVersion, Decision: n.Review, Releases: n.Releases, Note: n.Note}, &result)
 	default:
 		err = m.call(ctx, n, a.StopRun, activities.StopRunInput{Run: run, Note: n.Note}, &result)
 	}

@@ -33,6 +33,9 @@ type Next struct {
 	// ForPeople marks what follows from a person's decision.
 	ForPeople bool
 
+	// Releases marks a review after which people may confirm the plan in Spacelift.
+	Releases bool
+
 	// Journal marks decisions that people want to find in the timeline. Most
 	// waiting is not worth an entry.
 	Journal bool

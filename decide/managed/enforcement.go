@@ -45,7 +45,7 @@ func leavesToSpacelift(s Situation) Next {
 	}
 	why := "the policy leaves the plan to people in Spacelift (" + s.Policy.Confirm.Origin + ")"
 	n := reviewing(s, spacelift.ReviewApprove, why, "Released by Gantry: "+why+".")
-	n.Then, n.ForPeople = "people may confirm the plan in Spacelift", false
+	n.Then, n.ForPeople, n.Releases = "people may confirm the plan in Spacelift", false, true
 	return reviewed(s, n)
 }
 

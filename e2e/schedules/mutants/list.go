@@ -169,6 +169,11 @@ var All = []Mutant{
 		"		if s.needed() == 0 && s.ownReview() {",
 		"		if s.ownReview() {",
 	}}},
+	{"releases-blindly", "Gantry releases plans to people without looking at freezes again", []Edit{{
+		"activities/act_on_run.go",
+		"		if !in.Releases || result.Outcome != \"\" {",
+		"		if in.Releases || result.Outcome != \"\" {",
+	}}},
 	{"ignores-scopes", "A role that holds for one stack holds for all stacks", []Edit{{
 		"server/scope.go",
 		"		case needed.scope == scopeStack:",
