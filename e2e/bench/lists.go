@@ -46,7 +46,7 @@ func (b *bench) lists(ctx context.Context) error {
 	handler, err := server.New(server.Config{
 		Accounts: []server.Account{{Name: "acme", Secrets: func() []string { return []string{webhookSecret} }}},
 		Tokens:   []authority.Token{{Name: "ann", Role: authority.RoleApprover, Groups: []string{"platform"}, Hash: authority.TokenHash(benchToken)}},
-	}, nil, c, prometheus.NewRegistry(), b.log)
+	}, noStore{}, c, prometheus.NewRegistry(), b.log)
 	if err != nil {
 		return err
 	}
