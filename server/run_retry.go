@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
@@ -34,6 +35,19 @@ type startRequest struct {
 	By      string `json:"by"`
 	Key     string `json:"key,omitempty"`     // see change.key
 	Content string `json:"content,omitempty"` // see change.content
+}
+
+// asked returns the options of an execution that a request starts once, however often it
+// is sent. The execution keeps the request.
+func (h *handlers) asked(c *call, id string, opening decide.Opening) client.StartWorkflowOptions {
+	return client.StartWorkflowOptions{
+		ID: id, TaskQueue: h.taskQueue,
+		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		StaticSummary:                            opening.Summary,
+		StaticDetails:                            opening.Details,
+		Memo:                                     map[string]any{requestMemo: startRequest{By: c.by.Name, Key: c.key, Content: c.content}},
+	}
 }
 
 // RetryRun starts the one retry of a failed run, and waits briefly for Spacelift's answer.
@@ -61,15 +75,7 @@ func (h *handlers) retry(ctx context.Context, c *call, note string) (o managed.R
 	}
 	in := retryInput(c.run, status, c.by.Name, note)
 	id := managed.RetryRunID(c.run)
-	opening := in.Opening(h.pages)
-	start := client.StartWorkflowOptions{
-		ID: id, TaskQueue: h.taskQueue,
-		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		WorkflowExecutionErrorWhenAlreadyStarted: true,
-		StaticSummary:                            opening.Summary,
-		StaticDetails:                            opening.Details,
-		Memo:                                     map[string]any{requestMemo: startRequest{By: c.by.Name, Key: c.key, Content: c.content}},
-	}
+	start := h.asked(c, id, in.Opening(h.pages))
 	for {
 		err := h.start(ctx, start, managed.RetryRunType, in)
 		if err == nil {

@@ -5,9 +5,7 @@ import (
 	"context"
 	"net/url"
 
-	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
@@ -43,16 +41,8 @@ func (h *handlers) TriggerRun(ctx context.Context, req genserver.TriggerRunReque
 // trigger starts the execution of a request, or finds the one that the same request
 // started before. done reports whether its outcome is known.
 func (h *handlers) trigger(ctx context.Context, c *call, in managed.TriggerRunInput) (o managed.TriggerRunOutcome, done bool, err error) {
-	opening := in.Opening()
 	id := managed.TriggerRunID(in.Account, c.resourceID())
-	err = h.start(ctx, client.StartWorkflowOptions{
-		ID: id, TaskQueue: h.taskQueue,
-		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		WorkflowExecutionErrorWhenAlreadyStarted: true,
-		StaticSummary:                            opening.Summary,
-		StaticDetails:                            opening.Details,
-		Memo:                                     map[string]any{requestMemo: startRequest{By: c.by.Name, Key: c.key, Content: c.content}},
-	}, managed.TriggerRunType, in)
+	err = h.start(ctx, h.asked(c, id, in.Opening()), managed.TriggerRunType, in)
 	if is[*serviceerror.WorkflowExecutionAlreadyStarted](err) {
 		var asked startRequest
 		if asked, err = h.requestOf(ctx, id); err == nil && asked.Content != c.content {
