@@ -109,7 +109,7 @@ func TestRunPage(t *testing.T) {
 	}
 }
 
-// Operators stop a run, and retry a failed one; the outcome is what the page says first.
+// Operators stop a run, and retry a failed one; the page says the outcome first.
 func TestFailedRun(t *testing.T) {
 	s := webtest.New(t)
 	s.Answer("GET /v1/me", api.Caller{Name: "otto", Groups: []string{}, How: "session", Credential: "sso", Grants: []api.Grant{{Role: "operator"}}})

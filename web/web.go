@@ -61,7 +61,7 @@ func New(cfg Config) (*Pages, error) {
 	return p, nil
 }
 
-// routes lists the pages. POST at the address of a page is what its forms send, so that
+// routes lists the pages. Forms of a page send POST to its own address, so that
 // refusals are shown there and relative addresses stay the same.
 func (p *Pages) routes() {
 	p.page("GET /{$}", p.waiting)

@@ -28,7 +28,7 @@ approve it, reject it with a note, read why it waits, or open it in the browser;
 	r := remoteFlags(cmd)
 	f := cmd.Flags()
 	account := accountFilter(r, cmd)
-	asked := f.Bool("asked", false, "the runs that you triggered or wrote, whoever may approve them")
+	asked := f.Bool("asked", false, "the runs that you triggered or wrote, even if others approve them")
 	everyone := f.Bool("everyone", false, "the runs that wait for anyone or anything")
 	noInput := f.Bool("no-input", false, "print the list, and ask nothing")
 	limit := pagingFlags(cmd)
