@@ -82,10 +82,15 @@ func TestAPushGoesThroughAChain(t *testing.T) {
 		if len(runs) != 1 {
 			t.Fatalf("%s had %d runs, want one", s, len(runs))
 		}
-		run := w.phase(s, runs[0].Ref.Run, api.PhaseDone)
-		if run.State != "FINISHED" || len(run.Chains) != 1 || run.Chains[0].Run != string(root) {
-			t.Errorf("%s ended in %s and is part of %+v", s, run.State, run.Chains)
-		}
+		w.phase(s, runs[0].Ref.Run, api.PhaseDone)
+		// It may have ended before the chain could tell it.
+		w.eventually(fmt.Sprintf("the run of %s finished as part of the chain", s), func(ctx context.Context) error {
+			run, err := w.run(ctx, s, runs[0].Ref.Run)
+			if err == nil && (run.State != "FINISHED" || len(run.Chains) != 1 || run.Chains[0].Run != string(root)) {
+				err = fmt.Errorf("it ended in %s and is part of %+v", run.State, run.Chains)
+			}
+			return err
+		})
 	}
 	if n := len(w.spacelift.Mutations("runTrigger")); n != 2 {
 		t.Errorf("triggered %d times, want twice", n)

@@ -173,14 +173,31 @@ func signalRun(ctx workflow.Context, run spacelift.RunRef, news managed.RunEvent
 	return workflow.SignalExternalWorkflow(ctx, managed.ManageRunID(run), "", managed.RunEventsSignal, news)
 }
 
-// startOrSignal starts the execution of a run, or signals it if it has begun.
+// startTries bounds the attempts to start or signal an execution that begins or
+// ends in between.
+const startTries = 3
+
+// startOrSignal starts the execution of a run with what is known of where the run comes
+// from, or signals that if its first notification was faster. If the execution has ended
+// by then, another one takes it over and adds it.
 func startOrSignal(ctx workflow.Context, in managed.ManageRunInput, news managed.RunEvents) {
-	err := startRun(ctx, in, enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE).Get(ctx, nil)
-	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
-		err = signalRun(ctx, in.Run, news).Get(ctx, nil)
+	reuse := enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
+	var err error
+	for range startTries {
+		if in.Reopened {
+			reuse = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
+		}
+		err = startRun(ctx, in, reuse).Get(ctx, nil)
+		if !temporal.IsWorkflowExecutionAlreadyStartedError(err) {
+			break
+		}
+		if err = signalRun(ctx, in.Run, news).Get(ctx, nil); err == nil {
+			break
+		}
+		in.Reopened = true
 	}
 	if err != nil {
-		workflow.GetLogger(ctx).Info("the run does not know its chains and the people behind it", "run", in.Run.String(), "error", err)
+		workflow.GetLogger(ctx).Warn("the run does not know where it comes from: what it tries again, its chains and the people behind it", "run", in.Run.String(), "error", err)
 	}
 }
 

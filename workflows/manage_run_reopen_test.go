@@ -76,6 +76,31 @@ func TestARunThatIsFollowedAgainForgetsNothing(t *testing.T) {
 	second.mentions(s, managed.KindNote, "Gantry follows the run again")
 }
 
+// A run may end before Gantry can tell its execution whose retry it is. It is told
+// afterwards, and people hear of the end once.
+func TestARunLearnsAfterItsEndWhoseRetryItIs(t *testing.T) {
+	first := newRig(t, append([]string{"gantry:notify=deploys"}, auto...))
+	first.goes(queued, planning, unconfirmed)
+	first.at(time.Minute, func() { first.moves("CONFIRMED", applying, finished) })
+	first.manage()
+	if len(first.world.arrived) == 0 {
+		t.Fatal("people did not hear of the end")
+	}
+	known := first.record()
+
+	second := first.next()
+	second.world.earlier = known
+	told := len(second.world.arrived)
+	s := second.manageFrom(managed.ManageRunInput{Run: run, Reopened: true, RetryOf: &managed.RetryOf{Run: again, Attempt: 2, By: "gantry"}})
+	if s.State != finished || s.RetryOf == nil || s.RetryOf.Run != again {
+		t.Errorf("it ended in %s, a retry of %+v", s.State, s.RetryOf)
+	}
+	if news := second.world.arrived[told:]; len(news) > 0 {
+		t.Errorf("people received %+v", news)
+	}
+	second.mentions(s, managed.KindNote, "only after its end")
+}
+
 // Where Temporal keeps nothing of an earlier execution, or does not say, the run
 // is followed all the same, and its timeline says what is missing.
 func TestARunThatIsFollowedAgainWithoutItsPast(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -98,44 +97,19 @@ func failure(run spacelift.Run) (spacelift.Transition, bool) {
 	return spacelift.Transition{}, false
 }
 
-// manageRetry starts the execution of the new run, so that it knows whose retry
-// it is; or signals it, if its first notification was faster.
+// manageRetry has the new run managed, so that it knows whose retry it is.
 //
 // Spacelift doesn't document whether a retry has a new id. If it keeps the id, the
 // execution that saw the run fail makes room for another if the signal reaches it;
 // if it has ended, another one begins here. Neither waits for the other.
 func manageRetry(ctx workflow.Context, run spacelift.RunRef, of managed.RetryOf, chains []managed.ChainRef) {
 	in := managed.ManageRunInput{Run: run, RetryOf: &of, Chains: chains}
-	reuse := enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
 	if run == of.Run {
-		reuse = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
 		in.Events, in.Reopened = begunAgain(ctx, of), true
 	}
-	opening := managed.Opening(run, in.Events, pagesOf(ctx))
-	var err error
-	for range sameIDTries {
-		err = workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-			WorkflowID: managed.ManageRunID(run), ParentClosePolicy: enums.PARENT_CLOSE_POLICY_ABANDON, WorkflowIDReusePolicy: reuse,
-			StaticSummary: opening.Summary, StaticDetails: opening.Details,
-		}), managed.ManageRunType, in).GetChildWorkflowExecution().Get(ctx, nil)
-		if !temporal.IsWorkflowExecutionAlreadyStartedError(err) {
-			break
-		}
-		err = signalRun(ctx, run, managed.RunEvents{RetryOf: &of, Chains: chains}).Get(ctx, nil)
-		if err == nil || run != of.Run {
-			break
-		}
-		// It has ended in the meantime.
-	}
-	if err != nil {
-		workflow.GetLogger(ctx).Warn("the new run does not know that it is a retry", "run", run.String(), "retryOf", of.Run.String(), "error", err)
-	}
+	startOrSignal(ctx, in, managed.RunEvents{RetryOf: &of, Chains: chains})
 	signalChains(ctx, chains, chain.News{Run: run})
 }
-
-// sameIDTries bounds the attempts to start or signal an execution that begins or
-// ends in between.
-const sameIDTries = 3
 
 // begunAgain reads the events of a run that was retried under its own id: their
 // notifications may have met an execution that had ended.

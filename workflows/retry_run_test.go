@@ -59,6 +59,8 @@ func newRetryRig(t *testing.T) *retryRig {
 	r.env.RegisterWorkflow(r.follows)
 	r.env.RegisterWorkflow(r.beaten)
 	r.env.RegisterWorkflow(r.awaited)
+	r.env.RegisterWorkflow(r.outrun)
+	r.env.RegisterWorkflow(ended)
 	r.env.RegisterWorkflowWithOptions(func(_ workflow.Context, in managed.ManageRunInput) (managed.RunStatus, error) {
 		r.managed = append(r.managed, in)
 		return managed.RunStatus{}, nil
@@ -184,6 +186,32 @@ func TestRetryRunSignalsTheExecutionThatIsThere(t *testing.T) {
 		t.Errorf("signaled (-want +got):\n%s", diff)
 	}
 }
+
+// The new run may even have ended by then: what is known of it gets whose retry it was.
+func TestRetryRunTellsARunThatHasEnded(t *testing.T) {
+	r := newRetryRig(t)
+	r.env.ExecuteWorkflow(r.outrun)
+	var out managed.RetryRunOutcome
+	if err := r.env.GetWorkflowResult(&out); err != nil || out.New != r.again {
+		t.Errorf("%+v, %v", out, err)
+	}
+	want := []managed.ManageRunInput{{Run: r.again, Reopened: true, RetryOf: &managed.RetryOf{Run: run, Attempt: 2, By: "gantry", TriggeredBy: []string{"ann"}}}}
+	if diff := cmp.Diff(want, r.managed); diff != "" {
+		t.Errorf("executions started (-want +got):\n%s", diff)
+	}
+}
+
+// outrun retries a run whose new run's execution has ended.
+func (r *retryRig) outrun(ctx workflow.Context) (out managed.RetryRunOutcome, err error) {
+	if err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: managed.ManageRunID(r.again)}), ended).Get(ctx, nil); err != nil {
+		return out, err
+	}
+	err = workflow.ExecuteChildWorkflow(ctx, workflows.RetryRun, managed.RetryRunInput{Run: run, By: "gantry", Attempt: 2}).Get(ctx, &out)
+	return out, err
+}
+
+// ended is an execution that has nothing to do.
+func ended(workflow.Context) error { return nil }
 
 // The execution of the run that failed may wait for the time of the policy's own
 // retry.

@@ -237,7 +237,8 @@ func (r *Record) giveUp(at time.Time, reason string) {
 }
 
 // Follow continues the record of an earlier execution. Under a new attempt of the
-// run, people's decisions about the one before count no longer.
+// run, people's decisions about the one before count no longer. If nothing has happened
+// since the end, only what came too late is added.
 func (r *Record) Follow(at time.Time, was Record) {
 	if r.after() > was.after() {
 		r.Keys = was.Keys
@@ -245,6 +246,12 @@ func (r *Record) Follow(at time.Time, was Record) {
 	}
 	begun := *r
 	*r = was
+	if was.endedBefore(at, begun.Events) {
+		r.Outbox = nil
+		r.belongs(at, begun)
+		r.Note(at, KindNote, "Gantry learned where the run comes from only after its end")
+		return
+	}
 	r.GivenUp, r.Decided, r.Again = "", "", nil
 	r.Diagnosed, r.Failure, r.Retry = false, nil, nil
 	r.Released, r.ChainsTold, r.Backoff = nil, nil, nil
@@ -253,10 +260,23 @@ func (r *Record) Follow(at time.Time, was Record) {
 	r.Events = slices.DeleteFunc(slices.Clone(was.Events), func(e RunEvent) bool { return e.State.Terminal() })
 	*r = fold(*r, begun.Events...)
 	r.ReadAt, r.Shown = begun.ReadAt, begun.Shown
+	r.belongs(at, begun)
+	r.Journal = append(r.Journal, begun.Journal...)
+	r.Note(at, KindNote, "Gantry follows the run again: it continues in Spacelift, and an earlier execution had ended")
+}
+
+// endedBefore reports whether the run ended, and none of the events is newer than that.
+func (r *Record) endedBefore(at time.Time, events []RunEvent) bool {
+	s := r.Situation(at)
+	return r.GivenUp == "" && s.State.Terminal() &&
+		!slices.ContainsFunc(events, func(e RunEvent) bool { return e.StateVersion > s.StateVersion })
+}
+
+// belongs adds what another record knows of where the run comes from.
+func (r *Record) belongs(at time.Time, begun Record) {
 	r.Join(begun.Chains)
+	r.Behind = Bounded(Distinct(append(slices.Clone(r.Behind), begun.Behind...)))
 	if begun.RetryOf != nil {
 		r.setRetryOf(at, *begun.RetryOf)
 	}
-	r.Journal = append(r.Journal, begun.Journal...)
-	r.Note(at, KindNote, "Gantry follows the run again: it continues in Spacelift, and an earlier execution had ended")
 }
