@@ -17,10 +17,23 @@ import (
 type Printable struct{ Out io.Writer }
 
 func (p Printable) Write(b []byte) (int, error) {
+	if plain(b) { // as almost every line of the log is
+		return p.Out.Write(b)
+	}
 	if _, err := io.WriteString(p.Out, strings.Map(replaceObeyed, string(b))); err != nil {
 		return 0, err
 	}
 	return len(b), nil
+}
+
+// plain reports whether a text consists of printable ASCII and line ends.
+func plain(b []byte) bool {
+	for _, c := range b {
+		if (c < ' ' || c > '~') && c != '\n' {
+			return false
+		}
+	}
+	return true
 }
 
 // replaceObeyed returns a character, or a replacement if it could move a terminal's cursor,

@@ -250,3 +250,19 @@ func TestChoices(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Lines without anything to replace take the short way.
+func TestPrintableReplacesOnlyWhatATerminalObeys(t *testing.T) {
+	for text, want := range map[string]string{
+		"a plain line\n": "a plain line\n", "tabs\tstay\n": "tabs\tstay\n", "Übung 雪\n": "Übung 雪\n",
+		"\x1b[31mred\x7f\n": "\uFFFD[31mred\uFFFD\n", "back\rspace\b": "back\uFFFDspace\uFFFD", "\u009b2J\u202e": "\uFFFD2J\uFFFD",
+	} {
+		var out bytes.Buffer
+		if n, err := (Printable{&out}).Write([]byte(text)); n != len(text) || err != nil {
+			t.Errorf("Write(%q) returns %d, %v", text, n, err)
+		}
+		if out.String() != want {
+			t.Errorf("%q is printed as %q, want %q", text, out.String(), want)
+		}
+	}
+}
