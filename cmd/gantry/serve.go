@@ -2,9 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -48,10 +45,11 @@ temporal.toml configure the credentials for Temporal, and its address too.`,
 		if err != nil {
 			return err
 		}
-		log, err := newLogger(cmd.ErrOrStderr(), loaded.Log)
+		log, flush, err := newLogger(cmd.ErrOrStderr(), loaded.Log)
 		if err != nil {
 			return err
 		}
+		defer flush()
 		limitMemory(log)
 		for _, warning := range loaded.Warnings() {
 			log.WarnContext(cmd.Context(), "configuration: "+warning)
@@ -81,18 +79,4 @@ func givenSettings(flags *pflag.FlagSet) map[string]string {
 		}
 	}
 	return given
-}
-
-// newLogger writes to standard error, which is for logs; standard output is
-// for results.
-func newLogger(w io.Writer, c config.Log) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		return nil, fmt.Errorf("log.level: %q is none of debug, info, warn and error", c.Level)
-	}
-	options := &slog.HandlerOptions{Level: level}
-	if c.Format == "text" {
-		return slog.New(slog.NewTextHandler(w, options)), nil
-	}
-	return slog.New(slog.NewJSONHandler(w, options)), nil
 }
