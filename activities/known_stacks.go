@@ -78,13 +78,7 @@ func (a *Activities) resolve(ctx context.Context, by *policy.Definitions, accoun
 		s = knownStack{read.Labels, read.Traits(), a.now()}
 		a.known.put(key, s)
 	}
-	return a.resolveWith(ctx, by, account, stack, slices.Concat(labels, others(s.labels)), s.traits)
-}
-
-// others returns the labels that are not Gantry's.
-func others(labels []string) []string {
-	ours := spacelift.OurLabels(labels)
-	return slices.DeleteFunc(slices.Clone(labels), func(l string) bool { return slices.Contains(ours, l) })
+	return a.resolveWith(ctx, by, account, stack, slices.Concat(labels, spacelift.OtherLabels(s.labels)), s.traits)
 }
 
 // readStack reads a stack. One that doesn't exist has no traits.

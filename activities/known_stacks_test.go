@@ -88,6 +88,19 @@ func TestRulesOverStacksApply(t *testing.T) {
 	}
 }
 
+// Labels of Gantry's that were fixed count no longer, even if this replica still knows the
+// stack as it was, and however they were written.
+func TestLabelsOfBeforeDoNotCount(t *testing.T) {
+	for _, was := range []string{"gantry:confirm=manual", "gantry:confirm=manual ", " Gantry:confirm=no-deletes", "depends-on:network "} {
+		r := newRuledRig(t, was, "env:prod ")
+		done[spacelift.Run](r, r.acts.ReadRun, r.ref)
+		rules := done[managed.Rules](r, r.acts.ReadRules, activities.ReadRulesInput{Run: r.ref, Labels: []string{"gantry:managed", "gantry:confirm=auto"}})
+		if len(rules.Policy.Problems) > 0 || len(rules.Policy.After.Value) > 0 {
+			t.Errorf("after %q was removed, the policy is %+v", was, rules.Policy)
+		}
+	}
+}
+
 // A stack that comes under a locked rule while its plan waits is not confirmed by the
 // policy of before, even if this replica still knows the stack as it was.
 func TestConfirmRunByRulesOfNow(t *testing.T) {

@@ -39,10 +39,19 @@ func IsOurs(label string) bool {
 func OurLabels(labels []string) []string {
 	var ours []string
 	for _, l := range labels {
-		if l = strings.TrimSpace(l); IsOurs(l) || strings.HasPrefix(l, LabelDependsOn) {
-			ours = append(ours, l)
+		if isRead(l) {
+			ours = append(ours, strings.TrimSpace(l))
 		}
 	}
 	slices.Sort(ours)
 	return slices.Compact(ours)
+}
+
+// OtherLabels returns the labels that OurLabels leaves out, as they are.
+func OtherLabels(labels []string) []string {
+	return slices.DeleteFunc(slices.Clone(labels), isRead)
+}
+
+func isRead(label string) bool {
+	return IsOurs(label) || strings.HasPrefix(strings.TrimSpace(label), LabelDependsOn)
 }
