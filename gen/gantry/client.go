@@ -12,6 +12,7 @@
 package gantry
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ import (
 // Client calls one Gantry. Its methods are safe for concurrent use.
 type Client struct {
 	client.ClientInterface
+
+	address string
+	sender  sender
 }
 
 // Option configures a Client.
@@ -33,15 +37,17 @@ type Option func(*sender)
 
 // WithToken sends a bearer token with every request.
 func WithToken(token string) Option {
-	return WithTokenSource(func() (string, error) { return token, nil })
+	return WithTokenSource(func(context.Context) (string, error) { return token, nil })
 }
 
 // WithTokenSource asks for the bearer token before every request, so that a token that
-// expires can be replaced. Its error ends the request.
-func WithTokenSource(token func() (string, error)) Option { return func(s *sender) { s.token = token } }
+// expires can be replaced. The context is that of the request, and an error ends it.
+func WithTokenSource(token func(context.Context) (string, error)) Option {
+	return func(s *sender) { s.token = token }
+}
 
 // WithTransport sends requests by another transport than [http.DefaultTransport].
-func WithTransport(t http.RoundTripper) Option { return func(s *sender) { s.http.Transport = t } }
+func WithTransport(t http.RoundTripper) Option { return func(s *sender) { s.transport = t } }
 
 // WithUserAgent names the program in Gantry's logs and audit entries.
 func WithUserAgent(name string) Option { return func(s *sender) { s.userAgent = name } }
@@ -49,6 +55,11 @@ func WithUserAgent(name string) Option { return func(s *sender) { s.userAgent = 
 // WithPatience bounds how long a request waits in all for Gantry to answer it otherwise
 // than with 429 or 503, or to be reached; by default two minutes. 0 tries once.
 func WithPatience(d time.Duration) Option { return func(s *sender) { s.patience = d } }
+
+// WithoutRedial ends a request at once if no connection can be made, with an error that is
+// [ErrUnreached]: a person who waits for a program corrects the address. A request that was
+// sent and got no answer is still sent again, and so is that of a stream that was open.
+func WithoutRedial() Option { return func(s *sender) { s.withoutRedial = true } }
 
 // WithRetryNotice calls a function before a request is sent again, with the error of the
 // last attempt.
@@ -63,15 +74,27 @@ func New(address string, options ...Option) (*Client, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("use Gantry at %q: it is not an address such as https://gantry.example.com", address)
 	}
-	s := newSender()
-	for _, o := range options {
-		o(s)
+	return newClient(address, sender{patience: defaultPatience, userAgent: "gantry-go"}, options)
+}
+
+// With returns a client of the same Gantry with more options; the others stay as they are.
+func (c *Client) With(options ...Option) *Client {
+	other, err := newClient(c.address, c.sender, options)
+	if err != nil {
+		return c // the address was good before
 	}
-	c, err := client.NewClient(address, client.WithHTTPClient(s))
+	return other
+}
+
+func newClient(address string, s sender, options []Option) (*Client, error) {
+	for _, o := range options {
+		o(&s)
+	}
+	c, err := client.NewClient(address, client.WithHTTPClient(&s))
 	if err != nil {
 		return nil, fmt.Errorf("use Gantry at %q: %w", address, err)
 	}
-	return &Client{c}, nil
+	return &Client{c, address, s}, nil
 }
 
 // Answer decodes the response of an operation. Its error is that of the operation, or

@@ -2,13 +2,16 @@ package gantry_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,10 +129,45 @@ func TestRequestsAreGivenUp(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		w, began = &wire{answers: []answer{problem(503, "unanswered", "Retry-After", "60")}}, time.Now()
-		if _, err := gantry.Answer[api.Caller](w.client(t).GetCaller(ctx)); err == nil || time.Since(began) > 11*time.Second {
+		if _, err := gantry.Answer[api.Caller](w.client(t).GetCaller(ctx)); !errors.Is(err, context.DeadlineExceeded) || !gantry.IsProblem(err, "unanswered") || time.Since(began) > 11*time.Second {
 			t.Errorf("after the caller's deadline: %v after %s", err, time.Since(began))
 		}
 	})
+}
+
+// refusedDial is the error of a connection that nobody takes.
+var refusedDial = answer{err: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}}
+
+// A program that a person waits for says at once that nothing is at the address. What was
+// sent may have counted, so it is sent again.
+func TestWithoutRedial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &wire{answers: []answer{refusedDial, {status: 200, body: `{}`}}}
+		c := w.client(t, gantry.WithRetryNotice(func(error, time.Duration) {}))
+		impatient := c.With(gantry.WithoutRedial())
+		if _, err := gantry.Answer[api.Caller](impatient.GetCaller(t.Context())); !errors.Is(err, gantry.ErrUnreached) || len(w.sent) != 1 {
+			t.Errorf("%v after %d requests", err, len(w.sent))
+		}
+		w.sent = nil
+		if _, err := gantry.Answer[api.Caller](c.GetCaller(t.Context())); err != nil || len(w.sent) != 2 {
+			t.Errorf("the client that it was made of: %v after %d requests", err, len(w.sent))
+		}
+		w = &wire{answers: []answer{lost, {status: 200, body: `{}`}}}
+		impatient = w.client(t, gantry.WithoutRedial())
+		if _, err := gantry.Answer[api.Run](impatient.StopRun(t.Context(), "acme", "net", "01", nil, api.ActionRequest{})); err != nil || len(w.sent) != 2 {
+			t.Errorf("a lost connection: %v after %d requests", err, len(w.sent))
+		}
+	})
+}
+
+// Something else is at the address: that doesn't pass.
+func TestMisdirectedRequestsAreNotSentAgain(t *testing.T) {
+	for _, misdirected := range []error{&tls.CertificateVerificationError{Err: errors.New("unknown authority")}, tls.RecordHeaderError{Msg: "no TLS"}, http.ErrSchemeMismatch} {
+		w := &wire{answers: []answer{{err: misdirected}}}
+		if _, err := gantry.Answer[api.Caller](w.client(t).GetCaller(t.Context())); !errors.Is(err, gantry.ErrUnreached) || len(w.sent) != 1 {
+			t.Errorf("%v after %d requests", err, len(w.sent))
+		}
+	}
 }
 
 // Nothing but an answer of Gantry's passes for one.
@@ -141,6 +179,7 @@ func TestWhatIsNoAnswerIsAnError(t *testing.T) {
 		says   string
 	}{
 		"no token":             {problem(401, "unauthenticated"), 401, "unauthenticated", "A title: a detail (request R)"},
+		"several lines":        {answer{status: 400, kind: "application/problem+json", body: `{"type":"urn:gantry:problem:x","title":"A title","status":400,"detail":"one\ngantry: forged"}`}, 400, "x", "A title: one gantry: forged"},
 		"a refusal":            {problem(409, "stale-plan"), 409, "stale-plan", "A title: a detail"},
 		"a page of a proxy":    {answer{status: 200, kind: "text/html", body: "<html>"}, 200, "", "is not an answer of Gantry; check the address"},
 		"a proxy's own error":  {answer{status: 502, kind: "text/plain", body: "bad gateway"}, 502, "", "is not an answer of Gantry"},
@@ -161,7 +200,7 @@ func TestWhatIsNoAnswerIsAnError(t *testing.T) {
 
 func TestTokensAreAskedForEachTime(t *testing.T) {
 	w, n := &wire{answers: []answer{{status: 200, body: `{}`}}}, 0
-	c := w.client(t, gantry.WithTokenSource(func() (string, error) {
+	c := w.client(t, gantry.WithTokenSource(func(context.Context) (string, error) {
 		if n++; n > 2 {
 			return "", errors.New("no token is left")
 		}
@@ -208,6 +247,44 @@ func TestFollowRun(t *testing.T) {
 		}
 		if want := []string{"", "", "c", "c"}; !slices.Equal(last, want) {
 			t.Errorf("opened behind %q, want %q", last, want)
+		}
+	})
+}
+
+// A stream that was open is opened again however long Gantry is away, and whatever answers
+// in its place.
+func TestStreamsOutliveARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stream := answer{status: 200, kind: "text/event-stream", body: "event: ready\nid: a\ndata: {}\n\n"}
+		away := slices.Repeat([]answer{refusedDial, lost, problem(503, "temporal-unavailable"), {status: 502, kind: "text/html", body: "<html>"}}, 100)
+		w := &wire{answers: append(append([]answer{stream}, away...), stream)}
+		began, notices, opened := time.Now(), 0, 0
+		c := w.client(t, gantry.WithPatience(0), gantry.WithRetryNotice(func(error, time.Duration) { notices++ }))
+		for e, err := range c.Events(t.Context(), nil) {
+			if opened++; err != nil || e.Kind != "ready" {
+				t.Fatalf("%+v, %v", e, err)
+			}
+			if opened == 2 {
+				break
+			}
+		}
+		if opened != 2 || notices != len(away) || time.Since(began) < 30*time.Minute || w.sent[len(w.sent)-1].Header.Get("Last-Event-ID") != "a" {
+			t.Errorf("opened %d times after %s with %d notices", opened, time.Since(began), notices)
+		}
+		w = &wire{answers: []answer{stream, problem(401, "unauthenticated")}}
+		var last error
+		for _, err := range w.client(t).Events(t.Context(), nil) {
+			last = err
+		}
+		if !gantry.IsProblem(last, "unauthenticated") {
+			t.Errorf("after the token's end: %v", last)
+		}
+		w = &wire{answers: []answer{refusedDial}}
+		for _, err := range w.client(t, gantry.WithPatience(0)).Events(t.Context(), nil) {
+			last = err
+		}
+		if !errors.Is(last, gantry.ErrUnreached) || len(w.sent) != 1 {
+			t.Errorf("a stream that never was open: %v after %d requests", last, len(w.sent))
 		}
 	})
 }

@@ -26,10 +26,11 @@ type Event struct {
 // Events yields the events of everything that the caller may see and params select. It
 // opens the stream again behind the last event when it is lost, so a program that keeps
 // the ID of an event continues there later, by params.LastEventID. An event may come
-// twice. After an event of the kind reset, list anew. An error ends it.
+// twice. After an event of the kind reset, list anew. A stream that was open once is opened
+// again until ctx ends, even if Gantry is away for long; any other error ends it.
 func (c *Client) Events(ctx context.Context, params *api.StreamEventsParams) iter.Seq2[Event, error] {
 	p := copyOf(params)
-	return follow(ctx, orEmpty(p.LastEventID), func(ctx context.Context, last *string) (*http.Response, error) {
+	return c.follow(ctx, orEmpty(p.LastEventID), func(ctx context.Context, last *string) (*http.Response, error) {
 		p.LastEventID = last
 		return c.StreamEvents(ctx, &p)
 	})
@@ -45,10 +46,10 @@ const (
 )
 
 // FollowRun yields a run as it is, and after every change until it has ended. It opens
-// the stream again when it is lost, and misses nothing but states in between. An error
-// ends it.
+// the stream again when it is lost, as Events does, and misses nothing but states in
+// between. An error ends it.
 func (c *Client) FollowRun(ctx context.Context, account, stack, run string) iter.Seq2[api.Run, error] {
-	events := follow(ctx, "", func(ctx context.Context, last *string) (*http.Response, error) {
+	events := c.follow(ctx, "", func(ctx context.Context, last *string) (*http.Response, error) {
 		return c.StreamRun(ctx, account, stack, run, &api.StreamRunParams{LastEventID: last})
 	})
 	return func(yield func(api.Run, error) bool) {
@@ -86,18 +87,39 @@ type streamKey struct{}
 // streams reports whether the answer to a request may be a stream.
 func streams(ctx context.Context) bool { return ctx.Value(streamKey{}) != nil }
 
+// follower is a stream of events over several connections.
+type follower struct {
+	open func(ctx context.Context, last *string) (*http.Response, error)
+	last *string       // id of the last event; nil for none
+	wait time.Duration // before a lost stream is opened again
+	met  bool          // whether the stream was ever open
+}
+
 // follow yields the events of a stream, and opens it again behind the last event when it
 // is lost. It ends when Gantry says that there are no more (204).
-func follow(ctx context.Context, last string, open func(ctx context.Context, last *string) (*http.Response, error)) iter.Seq2[Event, error] {
+func (c *Client) follow(ctx context.Context, last string, open func(ctx context.Context, last *string) (*http.Response, error)) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		last, wait := last, reconnectAfter
-		for {
-			more, err := followOnce(ctx, &last, &wait, open, yield)
-			if err != nil {
+		f := &follower{open: open, wait: reconnectAfter}
+		if last != "" {
+			f.last = &last
+		}
+		for tries := 0; ; {
+			more, err := f.connect(ctx, yield)
+			wait := f.wait
+			switch {
+			case err != nil && ctx.Err() == nil && f.met && passing(err):
+				wait = backoff(tries)
+				tries++
+				if c.sender.notice != nil {
+					c.sender.notice(err, wait)
+				}
+			case err != nil:
 				yield(Event{}, err)
-			}
-			if err != nil || !more {
 				return
+			case !more:
+				return
+			default:
+				tries = 0
 			}
 			if err := pause(ctx, wait); err != nil {
 				yield(Event{}, fmt.Errorf("follow Gantry's events: %w", err))
@@ -107,17 +129,21 @@ func follow(ctx context.Context, last string, open func(ctx context.Context, las
 	}
 }
 
-// followOnce yields the events of one connection. It reports whether to connect again.
-func followOnce(
-	ctx context.Context, last *string, wait *time.Duration, open func(ctx context.Context, last *string) (*http.Response, error), yield func(Event, error) bool,
-) (more bool, err error) {
+// passing reports whether a stream that was open may be opened again after an error: while
+// Gantry restarts nothing answers, or a proxy does.
+func passing(err error) bool {
+	p, ok := errors.AsType[*Problem](err)
+	if !ok {
+		return errors.Is(err, ErrUnreached)
+	}
+	return p.Kind() == "" || p.Status == http.StatusTooManyRequests || p.Status >= http.StatusInternalServerError
+}
+
+// connect yields the events of one connection. It reports whether to connect again.
+func (f *follower) connect(ctx context.Context, yield func(Event, error) bool) (more bool, err error) {
 	attempt, stop := context.WithCancelCause(context.WithValue(ctx, streamKey{}, true))
 	defer stop(nil)
-	var after *string
-	if *last != "" {
-		after = last
-	}
-	response, err := open(attempt, after)
+	response, err := f.open(attempt, f.last)
 	if err != nil {
 		return false, err // the sender has tried for long
 	}
@@ -125,6 +151,7 @@ func followOnce(
 	if response.StatusCode == http.StatusNoContent {
 		return false, nil
 	}
+	f.met = true
 	silence := time.AfterFunc(maxSilence, func() { stop(errors.New("gantry sent nothing for a minute")) })
 	defer silence.Stop()
 	lines := bufio.NewReader(response.Body)
@@ -137,12 +164,12 @@ func followOnce(
 		silence.Reset(maxSilence)
 		line = strings.TrimRight(line, "\r\n")
 		if line != "" {
-			e.take(line, wait)
+			e.take(line, &f.wait)
 			continue
 		}
 		if e.Data != nil {
 			if e.ID != "" {
-				*last = e.ID
+				f.last = new(e.ID)
 			}
 			if !yield(e, nil) {
 				return false, nil

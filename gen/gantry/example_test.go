@@ -91,6 +91,19 @@ func ExampleProblem() {
 	// 401 unauthenticated
 }
 
+// A command that a person waits for doesn't wait for a Gantry that isn't there.
+func ExampleWithoutRedial() {
+	c, err := gantry.New("http://127.0.0.1:1", gantry.WithToken("my-token"), gantry.WithoutRedial())
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = gantry.Answer[api.Caller](c.GetCaller(context.Background()))
+	if errors.Is(err, gantry.ErrUnreached) {
+		fmt.Println("check the address, and that Gantry runs")
+	}
+	// Output: check the address, and that Gantry runs
+}
+
 // Lists are iterators over all pages.
 func ExampleClient_Runs() {
 	server := aGantry(map[string][]string{"/v1/runs": {

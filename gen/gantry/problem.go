@@ -29,8 +29,8 @@ type Problem struct {
 	RetryAfter time.Duration
 }
 
-// Error returns the title, the detail, each mistake in the request, and the id of the
-// request if Gantry's log may say more.
+// Error returns, on one line, the title, the detail, each mistake in the request, and the
+// id of the request if Gantry's log may say more.
 func (p *Problem) Error() string {
 	var b strings.Builder
 	b.WriteString(p.Title)
@@ -43,7 +43,7 @@ func (p *Problem) Error() string {
 	if p.RequestID != nil && (p.Status >= http.StatusInternalServerError || p.Status == http.StatusUnauthorized) {
 		fmt.Fprintf(&b, " (request %s)", *p.RequestID)
 	}
-	return b.String()
+	return strings.NewReplacer("\n", " ", "\r", " ").Replace(b.String())
 }
 
 // Kind returns the last part of the type, such as not-found; empty for an answer that is

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"math/big"
+	"net"
 	"net/http"
 	"time"
 )
@@ -29,19 +31,12 @@ const (
 
 // sender sends requests. It returns every refusal as an error.
 type sender struct {
-	http      *http.Client
-	token     func() (string, error)
-	userAgent string
-	patience  time.Duration
-	notice    func(err error, wait time.Duration)
-}
-
-func newSender() *sender {
-	return &sender{
-		// A redirect would send the token elsewhere.
-		http:     &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-		patience: defaultPatience, userAgent: "gantry-go",
-	}
+	transport     http.RoundTripper // nil for http.DefaultTransport
+	token         func(context.Context) (string, error)
+	userAgent     string
+	patience      time.Duration
+	withoutRedial bool
+	notice        func(err error, wait time.Duration)
 }
 
 // Do sends a request until it is answered, refused, or patience has run out. A change
@@ -61,27 +56,47 @@ func (s *sender) Do(request *http.Request) (*http.Response, error) {
 		if s.notice != nil {
 			s.notice(err, wait)
 		}
-		if pause(request.Context(), wait) != nil {
-			return nil, err
+		if off := pause(request.Context(), wait); off != nil {
+			return nil, fmt.Errorf("call Gantry: %w; before that: %w", off, err)
 		}
 	}
 }
 
 // waitAfter returns how long to wait before a request is sent again, if it is.
 func (s *sender) waitAfter(err error, try int) (time.Duration, bool) {
-	backoff := min(firstWait<<min(try, 10), longestWait)
-	if jitter, failed := rand.Int(rand.Reader, big.NewInt(int64(backoff/2))); failed == nil {
-		backoff -= time.Duration(jitter.Int64())
-	}
+	wait := backoff(try)
 	if p, ok := errors.AsType[*Problem](err); ok {
-		return max(p.RetryAfter, backoff), p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable
+		return max(p.RetryAfter, wait), p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable
 	}
-	return backoff, errors.Is(err, errUnreached)
+	return wait, errors.Is(err, ErrUnreached) && !misdirected(err) && !(s.withoutRedial && undialled(err))
 }
 
-// errUnreached is the error of an attempt without an answer. Every request may be sent
-// again after it: changes carry a key.
-var errUnreached = errors.New("call Gantry")
+// backoff returns how long to wait after a number of attempts, at random up to a half less.
+func backoff(tries int) time.Duration {
+	wait := min(firstWait<<min(tries, 10), longestWait)
+	if jitter, err := rand.Int(rand.Reader, big.NewInt(int64(wait/2))); err == nil {
+		wait -= time.Duration(jitter.Int64())
+	}
+	return wait
+}
+
+// ErrUnreached is the error of a request that got no answer: no connection could be made,
+// or it was lost. Every request may be sent again after it: changes carry a key.
+var ErrUnreached = errors.New("call Gantry")
+
+// undialled reports whether no connection was made.
+func undialled(err error) bool {
+	e, ok := errors.AsType[*net.OpError](err)
+	return ok && e.Op == "dial"
+}
+
+// misdirected reports whether something else than Gantry is at the address: it has another
+// certificate, or speaks no TLS.
+func misdirected(err error) bool {
+	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
+	_, plain := errors.AsType[tls.RecordHeaderError](err)
+	return certificate || plain || errors.Is(err, http.ErrSchemeMismatch)
+}
 
 // try sends a request once, and reads its answer unless that is a stream.
 func (s *sender) try(request *http.Request) (*http.Response, error) {
@@ -99,13 +114,13 @@ func (s *sender) try(request *http.Request) (*http.Response, error) {
 		attempt.Body = body
 	}
 	if s.token != nil {
-		token, err := s.token()
+		token, err := s.token(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("get the token: %w", err)
 		}
 		attempt.Header.Set("Authorization", "Bearer "+token)
 	}
-	response, err := s.http.Do(attempt) //nolint:gosec // the address is the caller's own
+	response, err := s.client().Do(attempt) //nolint:gosec // the address is the caller's own
 	if err != nil {
 		return nil, unreached(request, err)
 	}
@@ -128,13 +143,18 @@ func (s *sender) try(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
+// client returns an HTTP client that follows no redirects: one would send the token elsewhere.
+func (s *sender) client() *http.Client {
+	return &http.Client{Transport: s.transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
 // unreached returns the error of an attempt without an answer: the caller's own, if they
 // called the request off.
 func unreached(request *http.Request, err error) error {
 	if off := context.Cause(request.Context()); off != nil {
 		return fmt.Errorf("call Gantry: %w", off)
 	}
-	return fmt.Errorf("%w: %w", errUnreached, err)
+	return fmt.Errorf("%w: %w", ErrUnreached, err)
 }
 
 // pause waits, unless ctx ends first.
