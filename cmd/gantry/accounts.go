@@ -9,6 +9,7 @@ import (
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 func newAccountsCommand() *cobra.Command {
@@ -16,7 +17,7 @@ func newAccountsCommand() *cobra.Command {
 	r := remoteFlags(accounts)
 	list := &cobra.Command{Use: "list", Short: "List accounts, their webhooks and the last Reconcile", Args: cobra.NoArgs}
 	listing(r, list, func(ctx context.Context, s *session, _ []string) (api.AccountList, error) {
-		return receive[api.AccountList](s.ListAccounts(ctx))
+		return gantry.Answer[api.AccountList](s.ListAccounts(ctx))
 	}, printAccounts)
 	accounts.AddCommand(list)
 	return accounts

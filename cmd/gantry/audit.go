@@ -16,6 +16,7 @@ import (
 	"github.com/gantryhq/gantry/audit"
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 func newAuditCommand() *cobra.Command {
@@ -72,7 +73,7 @@ func between(p *api.ListAuditParams, since, until string) (err error) {
 func (s *session) audit(ctx context.Context, p api.ListAuditParams, limit int) (all api.AuditList, err error) {
 	all.Entries, all.NextPageToken, err = pages(limit, func(size *int, token *string) ([]api.AuditEntry, *string, error) {
 		p.PageSize, p.PageToken = size, token
-		page, err := receive[api.AuditList](s.ListAudit(ctx, &p))
+		page, err := gantry.Answer[api.AuditList](s.ListAudit(ctx, &p))
 		all.Head = cmp.Or(all.Head, page.Head)
 		return page.Entries, page.NextPageToken, err
 	})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 func newChainsCommand() *cobra.Command {
@@ -49,7 +50,7 @@ func (s *session) chains(ctx context.Context, named string, p api.ListChainsPara
 	}
 	all.Chains, all.NextPageToken, err = pages(limit, func(size *int, token *string) ([]api.ChainSummary, *string, error) {
 		p.PageSize, p.PageToken = size, token
-		page, err := receive[api.ChainList](s.ListChains(ctx, account, &p))
+		page, err := gantry.Answer[api.ChainList](s.ListChains(ctx, account, &p))
 		return page.Chains, page.NextPageToken, err
 	})
 	return all, err
@@ -65,7 +66,7 @@ func newChainsShowCommand(r *remote) *cobra.Command {
 		if err != nil {
 			return api.Chain{}, err
 		}
-		return receive[api.Chain](s.GetChain(ctx, account, run))
+		return gantry.Answer[api.Chain](s.GetChain(ctx, account, run))
 	}, printChain)
 	return cmd
 }
@@ -113,22 +114,22 @@ func newChainsSkipCommand(r *remote) *cobra.Command {
 	return newChainChangeCommand(r, &cobra.Command{
 		Use: "skip RUN STACK", Short: "Continue a chain as if a stack's run had finished", Args: cobra.ExactArgs(2),
 		Example: "  gantry chains skip 01KDX3V4T8Q2M5N7P9R1S3T5V7 app-prod --note 'applied by hand'",
-	}, func(ctx context.Context, s *session, account, run string, args []string, note, key *string) (*http.Response, error) {
-		return s.SkipChainStack(ctx, account, run, &api.SkipChainStackParams{IdempotencyKey: key}, api.SkipRequest{Stack: args[1], Note: note})
+	}, func(ctx context.Context, s *session, account, run string, args []string, note *string) (*http.Response, error) {
+		return s.SkipChainStack(ctx, account, run, nil, api.SkipRequest{Stack: args[1], Note: note})
 	})
 }
 
 func newChainsStopCommand(r *remote) *cobra.Command {
 	return newChainChangeCommand(r, &cobra.Command{
 		Use: "stop RUN", Short: "End a chain, so that Gantry triggers nothing more", Args: cobra.ExactArgs(1),
-	}, func(ctx context.Context, s *session, account, run string, _ []string, note, key *string) (*http.Response, error) {
-		return s.StopChain(ctx, account, run, &api.StopChainParams{IdempotencyKey: key}, api.ActionRequest{Note: note})
+	}, func(ctx context.Context, s *session, account, run string, _ []string, note *string) (*http.Response, error) {
+		return s.StopChain(ctx, account, run, nil, api.ActionRequest{Note: note})
 	})
 }
 
 // newChainChangeCommand completes a command that changes a chain and prints it.
 func newChainChangeCommand(r *remote, cmd *cobra.Command,
-	send func(ctx context.Context, s *session, account, run string, args []string, note, key *string) (*http.Response, error),
+	send func(ctx context.Context, s *session, account, run string, args []string, note *string) (*http.Response, error),
 ) *cobra.Command {
 	account, note := accountFlag(r, cmd), noteFlag(cmd, "why, for the timeline")
 	cmd.ValidArgsFunction = r.completing(chainNames, true)
@@ -137,7 +138,7 @@ func newChainChangeCommand(r *remote, cmd *cobra.Command,
 		if err != nil {
 			return api.Chain{}, err
 		}
-		return change[api.Chain](ctx, s, func(key *string) (*http.Response, error) { return send(ctx, s, account, run, args, given(*note), key) })
+		return gantry.Answer[api.Chain](send(ctx, s, account, run, args, given(*note)))
 	}, printChain)
 	return cmd
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 func newChainsPreviewCommand(r *remote) *cobra.Command {
@@ -24,7 +25,7 @@ others. It triggers nothing.`,
 		if err != nil {
 			return api.FollowersPreview{}, err
 		}
-		return receive[api.FollowersPreview](s.PreviewFollowers(ctx, in, stack))
+		return gantry.Answer[api.FollowersPreview](s.PreviewFollowers(ctx, in, stack))
 	}, printPreview)
 	return cmd
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 func newDeliveriesCommand() *cobra.Command {
@@ -108,7 +108,7 @@ func runOf(d api.Delivery) string {
 func (s *session) deliveries(ctx context.Context, p api.ListDeliveriesParams, limit int) (all api.DeliveryList, err error) {
 	all.Deliveries, all.NextPageToken, err = pages(limit, func(size *int, token *string) ([]api.Delivery, *string, error) {
 		p.PageSize, p.PageToken = size, token
-		page, err := receive[api.DeliveryList](s.ListDeliveries(ctx, &p))
+		page, err := gantry.Answer[api.DeliveryList](s.ListDeliveries(ctx, &p))
 		all.Replicas = addReplicas(all.Replicas, page.Replicas)
 		return page.Deliveries, page.NextPageToken, err
 	})
@@ -124,7 +124,7 @@ func newDeliveriesShowCommand(r *remote) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			detail, err := receive[api.DeliveryDetail](s.GetDelivery(cmd.Context(), args[0]))
+			detail, err := gantry.Answer[api.DeliveryDetail](s.GetDelivery(cmd.Context(), args[0]))
 			switch {
 			case err != nil:
 				return err
@@ -165,17 +165,13 @@ func newRedeliverCommand(r *remote) *cobra.Command {
 	}
 	dead := cmd.Flags().Bool("dead", false, "all deliveries that Temporal refused permanently")
 	one := answering(r, func(ctx context.Context, s *session, args []string) (api.Delivery, error) {
-		return change[api.Delivery](ctx, s, func(key *string) (*http.Response, error) {
-			return s.Redeliver(ctx, args[0], &api.RedeliverParams{IdempotencyKey: key})
-		})
+		return gantry.Answer[api.Delivery](s.Redeliver(ctx, args[0], nil))
 	}, func(s *session, d api.Delivery) error {
 		_, err := fmt.Fprintf(s.Out, "%s will be forwarded again\n", d.ID)
 		return err
 	})
 	all := answering(r, func(ctx context.Context, s *session, _ []string) (api.RedeliveryCount, error) {
-		return change[api.RedeliveryCount](ctx, s, func(key *string) (*http.Response, error) {
-			return s.RedeliverDead(ctx, &api.RedeliverDeadParams{IdempotencyKey: key})
-		})
+		return gantry.Answer[api.RedeliveryCount](s.RedeliverDead(ctx, nil))
 	}, func(s *session, count api.RedeliveryCount) error {
 		s.warnOfReplicas(count.Replicas)
 		_, err := fmt.Fprintf(s.Out, "%d deliveries will be forwarded again\n", count.Redelivered)

@@ -72,7 +72,7 @@ func TestTheReferenceIsComplete(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^\| (\d+) \|`).FindAllStringSubmatch(string(reference), -1) {
 		codes[m[1]] = true
 	}
-	want := []int{0, 1, exitDrift, exitRefused, exitNotInTime, exitUnchecked, exitEnded}
+	want := []int{0, 1, exitDrift, exitRefused, exitNotInTime, exitUnchecked, exitEnded, exitInterrupted}
 	for _, code := range exitOfState {
 		want = append(want, code)
 	}

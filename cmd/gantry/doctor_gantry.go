@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 
-	"github.com/gantryhq/gantry/gen/client"
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 func checkReady(ctx context.Context, p *localState) finding {
@@ -19,34 +21,30 @@ func checkReady(ctx context.Context, p *localState) finding {
 	}
 	u.Path = strings.TrimSuffix(u.Path, webhookPath)
 	const fix = "check that gantry serve runs there, and that every proxy on the way passes requests on"
-	api, err := client.NewClient(u.String(), client.WithHTTPClient(direct), client.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
-		// Only those with a token get the causes.
-		if token, err := readToken(""); err == nil && encrypted(u) {
-			r.Header.Set("Authorization", "Bearer "+token)
-		}
-		return nil
-	}))
+	options := []gantry.Option{gantry.WithUserAgent("gantry/" + version), gantry.WithPatience(0)}
+	if token, err := readToken(""); err == nil && encrypted(u) { // only those with a token get the causes
+		options = append(options, gantry.WithToken(token))
+	}
+	c, err := gantry.New(u.String(), options...)
 	if err != nil {
 		return fail("correct --url", "%s", err)
 	}
-	raw, err := api.GetReadiness(ctx)
-	if err != nil {
-		return fail(fix, "%s", err)
-	}
-	defer func() { _ = raw.Body.Close() }()
-	raw.Body = http.MaxBytesReader(nil, raw.Body, maxAnswer)
-	answer, err := client.ParseGetReadinessResponse(raw)
+	ctx, cancel := context.WithTimeout(ctx, direct.Timeout)
+	defer cancel()
+	response, err := c.GetReadiness(ctx) //nolint:bodyclose // Answer closes it
+	ready, err := gantry.Answer[api.Readiness](response, err)
+	foreign, answered := errors.AsType[*gantry.Problem](err)
 	switch {
+	case answered:
+		return warn("let /readyz through, or ask Gantry from inside", "%s/readyz: %s", u, foreign)
 	case err != nil:
-		return warn("let /readyz through, or ask Gantry from inside", "%s/readyz answers %s, which is not an answer of Gantry", u, raw.Status)
-	case answer.JSON503 != nil:
-		return fail("repair the disk or folder of the inbox", "it can't store events: %s", text(answer.JSON503.Inbox.Problem))
-	case answer.JSON200 == nil:
-		return warn("let /readyz through, or ask Gantry from inside", "%s/readyz answers %s, which is not an answer of Gantry", u, raw.Status)
-	case answer.JSON200.Forwarding.Down:
-		return warn("see temporal-reachable", "it stores events, but Temporal is down: %s; %d events wait", text(answer.JSON200.Forwarding.Problem), answer.JSON200.Inbox.Pending)
+		return fail(fix, "%s", err)
+	case response.StatusCode != http.StatusOK:
+		return fail("repair the disk or folder of the inbox", "it can't store events: %s", text(ready.Inbox.Problem))
+	case ready.Forwarding.Down:
+		return warn("see temporal-reachable", "it stores events, but Temporal is down: %s; %d events wait", text(ready.Forwarding.Problem), ready.Inbox.Pending)
 	}
-	return ok("%s", answer.JSON200.Status)
+	return ok("%s", ready.Status)
 }
 
 func text(s *string) string {

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -34,11 +31,18 @@ new form of what has changed. After a lost connection it continues where it was.
 		}
 		ctx, cancel := withTimeout(cmd.Context(), *limit)
 		defer cancel()
-		err = s.followEvents(ctx, api.StreamEventsParams{Account: given(cmp.Or(*account, s.account)), Stack: given(*stack)})
-		if ctx.Err() != nil {
-			return nil // interrupted, or it is time
+		for e, err := range s.Events(ctx, &api.StreamEventsParams{Account: given(cmp.Or(*account, s.account)), Stack: given(*stack)}) {
+			if ctx.Err() != nil {
+				return nil // interrupted, or it is time
+			}
+			if err == nil {
+				err = s.printEvent(event{e.Kind, e.ID, e.Data})
+			}
+			if err != nil {
+				return err
+			}
 		}
-		return err
+		return nil
 	}
 	return cmd
 }
@@ -48,56 +52,6 @@ type event struct {
 	Event string          `json:"event"`
 	ID    string          `json:"id"`
 	Data  json.RawMessage `json:"data"`
-}
-
-// followEvents prints events until ctx ends, over as many streams as it takes.
-func (s *session) followEvents(ctx context.Context, p api.StreamEventsParams) error {
-	w := &watcher{session: s}
-	for {
-		p.LastEventID = given(w.last)
-		response, err := s.streams.StreamEvents(ctx, &p) //nolint:bodyclose // receive or readEvents closes it
-		if err != nil || response.StatusCode != http.StatusOK {
-			_, err = receive[struct{}](response, err)
-		} else {
-			err = readEvents(response, func(e event) (bool, error) {
-				w.received, w.last, w.wait = true, cmp.Or(e.ID, w.last), 0
-				return true, s.printEvent(e)
-			})
-		}
-		if ctx.Err() != nil || err != nil && !w.temporary(err) {
-			return err
-		}
-		if err := w.pause(ctx); err != nil {
-			return err
-		}
-	}
-}
-
-// readEvents reads the events of a stream until take wants no more or fails, or the stream
-// ends. It closes the stream.
-func readEvents(response *http.Response, take func(event) (more bool, err error)) error {
-	defer func() { _ = response.Body.Close() }()
-	lines := bufio.NewScanner(response.Body)
-	lines.Buffer(nil, maxResponse)
-	var e event
-	for lines.Scan() {
-		field, value, _ := strings.Cut(lines.Text(), ": ")
-		switch field {
-		case "event":
-			e.Event = value
-		case "id":
-			e.ID = value
-		case "data":
-			if !json.Valid([]byte(value)) {
-				return notGantry(response)
-			}
-			e.Data = json.RawMessage(value)
-			if more, err := take(e); err != nil || !more {
-				return err
-			}
-		}
-	}
-	return lines.Err()
 }
 
 // printEvent prints an event on one line.

@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -15,8 +13,6 @@ import (
 // Events are followed over broken streams, each once.
 func TestEvents(t *testing.T) {
 	newAPIRig(t)
-	reconnectFirst = time.Millisecond
-	t.Cleanup(func() { reconnectFirst = time.Second })
 	for _, tt := range []struct {
 		args []string
 		want string
@@ -28,11 +24,11 @@ func TestEvents(t *testing.T) {
 		stopClock(t)
 		ctx, interrupt := context.WithCancel(t.Context())
 		var asked []string
-		gantry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		gantry := fakeGantry(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			asked = append(asked, r.URL.RawQuery+" "+r.Header.Get("Last-Event-ID"))
 			switch len(asked) {
 			case 1:
-				fmt.Fprint(w, "retry: 5000\n\nevent: ready\nid: 1\ndata: {}\n\n: still here\n\n"+
+				fmt.Fprint(w, "retry: 1\n\nevent: ready\nid: 1\ndata: {}\n\n: still here\n\n"+
 					`event: run`+"\nid: 2\n"+`data: {"account":"acme","stack":"network","run":"01A","state":"UNCONFIRMED","phase":"waiting","changedAt":"2026-01-05T12:48:00Z","waitingFor":{"reason":"the plan deletes 9 resources"}}`+"\n\n")
 			case 2:
 				fmt.Fprint(w, "event: reset\nid: 2\ndata: {}\n\nevent: chain\nid: 3\n"+`data: {"account":"acme","stack":"network","run":"01A","phase":"held"}`+"\n\n"+

@@ -9,7 +9,7 @@ import (
 
 	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/gen/api"
-	"github.com/gantryhq/gantry/gen/client"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 // evidence describes which notifications of an account a running Gantry accepted
@@ -36,6 +36,8 @@ func gather(ctx context.Context, address, account string) evidence {
 	if !whole {
 		return evidence{missing: "what Gantry accepted and refused is unknown: its API is expected beside " + webhookPath}
 	}
+	ctx, cancel := context.WithTimeout(ctx, direct.Timeout)
+	defer cancel()
 	var e evidence
 	if u, err := url.Parse(base); err != nil || !encrypted(u) {
 		e.missing = "what Gantry accepted and refused was not read: the token would be sent unencrypted to " + base
@@ -46,9 +48,9 @@ func gather(ctx context.Context, address, account string) evidence {
 		e.missing = "set GANTRY_TOKEN or GANTRY_TOKEN_FILE to a viewer's token to check what Gantry accepted and refused"
 		return e
 	}
-	gantry, err := newClient(base, token, direct.Timeout)
+	c, err := gantry.New(base, gantry.WithToken(token), gantry.WithUserAgent("gantry/"+version), gantry.WithPatience(0))
 	if err == nil {
-		err = e.read(ctx, gantry, account)
+		err = e.read(ctx, c, account)
 	}
 	if err != nil {
 		e.missing = "what Gantry accepted and refused could not be read: " + err.Error()
@@ -59,8 +61,8 @@ func gather(ctx context.Context, address, account string) evidence {
 // encrypted reports whether nobody on the way to an address can read a token.
 func encrypted(u *url.URL) bool { return u.Scheme != "http" || near(u) }
 
-func (e *evidence) read(ctx context.Context, gantry *client.Client, account string) error {
-	accounts, err := receive[api.AccountList](gantry.ListAccounts(ctx))
+func (e *evidence) read(ctx context.Context, c *gantry.Client, account string) error {
+	accounts, err := gantry.Answer[api.AccountList](c.ListAccounts(ctx))
 	if err != nil {
 		return err
 	}
@@ -76,7 +78,7 @@ func (e *evidence) read(ctx context.Context, gantry *client.Client, account stri
 		}
 	}
 	list := func(p api.ListDeliveriesParams) (api.DeliveryList, error) {
-		return receive[api.DeliveryList](gantry.ListDeliveries(ctx, &p))
+		return gantry.Answer[api.DeliveryList](c.ListDeliveries(ctx, &p))
 	}
 	// Only notifications of runs are accepted; this command's own tests are ignored.
 	taken, err := list(api.ListDeliveriesParams{Outcome: new(api.Outcome("accepted")), Account: &account, PageSize: new(1)})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 func newFindingsCommand() *cobra.Command {
@@ -18,7 +19,7 @@ func newFindingsCommand() *cobra.Command {
 	list := &cobra.Command{Use: "list", Short: "List findings, the critical ones first", Args: cobra.NoArgs}
 	account := accountFilter(r, list)
 	listing(r, list, func(ctx context.Context, s *session, _ []string) (api.FindingList, error) {
-		return receive[api.FindingList](s.ListFindings(ctx, &api.ListFindingsParams{Account: given(cmp.Or(*account, s.account))}))
+		return gantry.Answer[api.FindingList](s.ListFindings(ctx, &api.ListFindingsParams{Account: given(cmp.Or(*account, s.account))}))
 	}, printFindings)
 	findings.AddCommand(list)
 	return findings

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 func newFreezesCommand() *cobra.Command {
@@ -39,7 +39,7 @@ func (s *session) freezes(ctx context.Context, named string) (api.FreezeList, er
 	if err != nil {
 		return api.FreezeList{}, err
 	}
-	return receive[api.FreezeList](s.ListFreezes(ctx, account))
+	return gantry.Answer[api.FreezeList](s.ListFreezes(ctx, account))
 }
 
 func printFreezes(s *session, freezes ...api.Freeze) error {
@@ -82,10 +82,8 @@ func newFreezesDeclareCommand(r *remote) *cobra.Command {
 		if err != nil {
 			return api.Freeze{}, err
 		}
-		return change[api.Freeze](ctx, s, func(key *string) (*http.Response, error) {
-			return s.DeclareFreeze(ctx, account, &api.DeclareFreezeParams{IdempotencyKey: key},
-				api.FreezeRequest{Reason: *reason, Stacks: *stacks, AllowUnmatched: unmatched, From: given(begin), Until: given(end)})
-		})
+		return gantry.Answer[api.Freeze](s.DeclareFreeze(ctx, account, nil,
+			api.FreezeRequest{Reason: *reason, Stacks: *stacks, AllowUnmatched: unmatched, From: given(begin), Until: given(end)}))
 	}, func(s *session, freeze api.Freeze) error { return printFreezes(s, freeze) })
 	return cmd
 }
@@ -100,9 +98,7 @@ func newFreezesLiftCommand(r *remote) *cobra.Command {
 		if err != nil {
 			return api.Freeze{}, err
 		}
-		return change[api.Freeze](ctx, s, func(key *string) (*http.Response, error) {
-			return s.LiftFreeze(ctx, account, args[0], &api.LiftFreezeParams{IdempotencyKey: key})
-		})
+		return gantry.Answer[api.Freeze](s.LiftFreeze(ctx, account, args[0], nil))
 	}, func(s *session, freeze api.Freeze) error {
 		_, err := fmt.Fprintf(s.Out, "%s is lifted (%s)\n", freeze.ID, output.Clean(freeze.Reason))
 		return err

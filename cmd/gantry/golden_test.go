@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,7 +35,7 @@ func stopClock(t *testing.T) {
 // answering returns the address of a Gantry that gives each path an answer.
 func answeringWith(t *testing.T, answers map[string]string) string {
 	t.Helper()
-	gantry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	gantry := fakeGantry(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer, known := answers[r.URL.String()]
 		if !known {
 			answer, known = answers[r.URL.Path]

@@ -3,9 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,10 +44,10 @@ func (s *session) watchList(ctx context.Context, show func(context.Context, *ses
 		text, err := s.shot(ctx, show)
 		switch {
 		case ctx.Err() != nil: // interrupted
-		case err != nil && (last == "" || permanent(err)):
+		case err != nil && (last == "" || exitCode(err) == exitRefused):
 			return err
 		case err != nil:
-			fmt.Fprintln(s.Err, "gantry: "+err.Error())
+			fmt.Fprintln(s.Err, "gantry: "+complaint(err))
 		case text != last:
 			if err := s.replace(last, text); err != nil {
 				return err
@@ -59,12 +57,6 @@ func (s *session) watchList(ctx context.Context, show func(context.Context, *ses
 		_ = pause(ctx, watchPause) // only ctx ends it
 	}
 	return nil
-}
-
-// permanent reports whether Gantry refused a request, and would refuse it again.
-func permanent(err error) bool {
-	p, ok := errors.AsType[*problemError](err)
-	return ok && p.Status < 500 && p.Status != http.StatusTooManyRequests
 }
 
 // shot returns what a list looks like now.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +28,7 @@ func TestWatchedLists(t *testing.T) {
 	} {
 		ctx, interrupt := context.WithCancel(t.Context())
 		asked := 0
-		gantry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		gantry := fakeGantry(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			asked++
 			state := `PLANNI\u001b`
 			switch {

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/contexts"
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 // loginPatience bounds how long a person has to sign in.
@@ -95,7 +95,7 @@ func discoverLogin(ctx context.Context, address string) (login, error) {
 	}
 	response, err := direct.Do(request)
 	if err != nil {
-		return login{}, unreachable(err)
+		return login{}, fmt.Errorf("%w: %w", gantry.ErrUnreached, err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	var named struct {
@@ -187,41 +187,6 @@ func (l login) keep(ctx context.Context, token *oauth2.Token, nonce string) (con
 	return contexts.Login{
 		Issuer: l.issuer, Client: l.client.ClientID, Scopes: l.client.Scopes, Token: identity, Refresh: token.RefreshToken, Expires: verified.Expiry,
 	}, nil
-}
-
-// errNoToken reports that there is neither a token nor a sign-in.
-var errNoToken = errors.New("no token: run gantry login, or set GANTRY_TOKEN or GANTRY_TOKEN_FILE; an administrator creates one with gantry token create")
-
-// loginToken returns a live token of a sign-in to an address. It gets a new one when the
-// last is about to end.
-func loginToken(ctx context.Context, address string) (string, error) {
-	all, err := contexts.ReadLogins()
-	if err != nil {
-		return "", err
-	}
-	saved, ok := all[address]
-	switch {
-	case !ok:
-		return "", errNoToken
-	case time.Until(saved.Expires) > time.Minute:
-		return saved.Token, nil
-	case saved.Refresh == "":
-		return "", fmt.Errorf("the sign-in to %s has ended; run gantry login", address)
-	}
-	l, err := newLogin(ctx, saved.Issuer, saved.Client, saved.Scopes)
-	if err != nil {
-		return "", err
-	}
-	token, err := l.client.TokenSource(ctx, &oauth2.Token{RefreshToken: saved.Refresh}).Token()
-	if err != nil {
-		return "", fmt.Errorf("the sign-in to %s has ended (%w); run gantry login", address, err)
-	}
-	fresh, err := l.keep(ctx, token, "")
-	if err != nil {
-		return "", err
-	}
-	fresh.Refresh = cmp.Or(fresh.Refresh, saved.Refresh)
-	return fresh.Token, contexts.EditLogins(func(all contexts.Logins) { all[address] = fresh })
 }
 
 // encrypted returns the address of Gantry, which must be one that a token may be sent to.

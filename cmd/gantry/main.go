@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"strings"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 // now is the clock that ages count from. Tests stop it.
@@ -43,8 +45,11 @@ func run(ctx context.Context, args []string, in io.Reader, out, complaints io.Wr
 	root.SetOut(output.Printable{Out: out})
 	root.SetErr(output.Printable{Out: complaints})
 	err := root.ExecuteContext(ctx)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = &exitError{exitInterrupted, errors.New("interrupted")}
+	}
 	if err != nil {
-		fmt.Fprintln(root.ErrOrStderr(), "gantry: "+err.Error())
+		fmt.Fprintln(root.ErrOrStderr(), "gantry: "+complaint(err))
 	}
 	return exitCode(err)
 }
@@ -128,6 +133,8 @@ const (
 	exitNotInTime = 5 // --timeout passed before the run had ended
 	exitUnchecked = 6 // gantry setup --check: nothing seems to differ, but some of it could not be checked
 	exitEnded     = 19
+
+	exitInterrupted = 130 // Ctrl-C, as shells say it
 )
 
 // exitOfState maps the state in which a run ended to the exit code; other states
@@ -164,5 +171,25 @@ func exitCode(err error) int {
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.code
 	}
+	if p, ok := errors.AsType[*gantry.Problem](err); ok && refuses(p) {
+		return exitRefused
+	}
 	return 1
+}
+
+// refuses reports whether Gantry would refuse the request again.
+func refuses(p *gantry.Problem) bool {
+	return p.Kind() != "" && p.Status < http.StatusInternalServerError && p.Status != http.StatusTooManyRequests
+}
+
+// complaint returns an error in words, with the remedy that this program knows.
+func complaint(err error) string {
+	p, answered := errors.AsType[*gantry.Problem](err)
+	switch {
+	case errors.Is(err, gantry.ErrUnreached):
+		return err.Error() + "; check that Gantry runs and that --url or GANTRY_URL is right"
+	case answered && p.Kind() == "":
+		return err.Error() + " (--url or GANTRY_URL)"
+	}
+	return err.Error()
 }

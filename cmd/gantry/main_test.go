@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -75,5 +77,19 @@ func TestCommandsThatHoldOthers(t *testing.T) {
 	walk(root)
 	if found < 8 {
 		t.Errorf("%d commands hold others", found)
+	}
+}
+
+// Ctrl-C while Gantry doesn't answer is no error to explain.
+func TestInterrupted(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	gantry := fakeGantry(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		interrupt()
+		<-r.Context().Done()
+	}))
+	t.Setenv("GANTRY_TOKEN", annToken)
+	var out, complaints strings.Builder
+	if code := run(ctx, []string{"runs", "list", "--url", gantry.URL}, nil, &out, &complaints); code != exitInterrupted || complaints.String() != "gantry: interrupted\n" {
+		t.Errorf("exit code %d: %s", code, complaints.String())
 	}
 }

@@ -101,7 +101,7 @@ func TestTrigger(t *testing.T) {
 	mux.HandleFunc("GET /v1/accounts/{a}/stacks/{s}/runs/{r}/events", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, "event: end\nid: 1\ndata: {\"account\":\"acme\",\"stack\":\"network\",\"run\":\"01A\",\"state\":\"FAILED\",\"outcome\":\"it failed\"}\n\n")
 	})
-	gantry := httptest.NewServer(mux)
+	gantry := fakeGantry(t, mux)
 	defer gantry.Close()
 	t.Setenv("GANTRY_URL", gantry.URL)
 	for _, tt := range []struct {

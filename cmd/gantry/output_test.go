@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -131,7 +130,7 @@ func hostileGantry(t *testing.T, status int) string {
 		answer("/", p)
 		p.Type, p.Status = "urn:gantry:problem:"+hostile, status
 	}
-	gantry := httptest.NewServer(mux)
+	gantry := fakeGantry(t, mux)
 	t.Cleanup(gantry.Close)
 	return gantry.URL
 }

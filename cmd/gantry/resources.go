@@ -9,6 +9,7 @@ import (
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 func newResourcesCommand(r *remote) *cobra.Command {
@@ -19,7 +20,7 @@ func newResourcesCommand(r *remote) *cobra.Command {
 			if err != nil {
 				return api.ResourceList{}, err
 			}
-			return receive[api.ResourceList](s.ListResources(ctx, name.account, name.stack, name.run))
+			return gantry.Answer[api.ResourceList](s.ListResources(ctx, name.account, name.stack, name.run))
 		}, func(s *session, list api.ResourceList) error {
 			t := s.List("resources", []output.Column{{Title: "CHANGE", Tone: toneOf}, {Title: "ADDRESS", Wraps: true}})
 			for _, resource := range list.Resources {

@@ -201,6 +201,7 @@ func (g *receiver) show(w http.ResponseWriter, r *http.Request, what func() any)
 	defer g.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	if r.Header.Get("Authorization") != "Bearer "+testToken {
+		w.Header().Set("Content-Type", "application/problem+json")
 		w.WriteHeader(http.StatusUnauthorized)
 		io.WriteString(w, `{"type":"urn:gantry:problem:unauthenticated","title":"No token","status":401}`)
 		return
@@ -287,3 +288,44 @@ func (r *rig) push(stack spacelift.StackID) {
 	r.ok(err)
 	r.ok(r.spacelift.Flush(ctx))
 }
+
+// fakeGantry serves answers as Gantry does: problems, streams and JSON say that they are.
+func fakeGantry(t *testing.T, answer http.Handler) *httptest.Server {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer.ServeHTTP(&typedAnswer{ResponseWriter: w, stream: strings.HasSuffix(r.URL.Path, "/events")}, r)
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+// typedAnswer gives an answer the type of its content, unless it has one.
+type typedAnswer struct {
+	http.ResponseWriter
+
+	stream, began bool
+}
+
+func (a *typedAnswer) WriteHeader(status int) {
+	kind := "application/json"
+	switch {
+	case status >= http.StatusBadRequest:
+		kind = "application/problem+json"
+	case a.stream:
+		kind = "text/event-stream"
+	}
+	if a.Header().Get("Content-Type") == "" {
+		a.Header().Set("Content-Type", kind)
+	}
+	a.began = true
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *typedAnswer) Write(b []byte) (int, error) {
+	if !a.began {
+		a.WriteHeader(http.StatusOK)
+	}
+	return a.ResponseWriter.Write(b)
+}
+
+func (a *typedAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }

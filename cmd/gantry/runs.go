@@ -11,6 +11,7 @@ import (
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 func newRunsCommand() *cobra.Command {
@@ -104,7 +105,7 @@ func pages[T any](limit int, page func(size *int, token *string) ([]T, *string, 
 func (s *session) runs(ctx context.Context, p api.ListRunsParams, limit int) (all api.RunList, err error) {
 	all.Runs, all.NextPageToken, err = pages(limit, func(size *int, token *string) ([]api.RunSummary, *string, error) {
 		p.PageSize, p.PageToken = size, token
-		page, err := receive[api.RunList](s.ListRuns(ctx, &p))
+		page, err := gantry.Answer[api.RunList](s.ListRuns(ctx, &p))
 		return page.Runs, page.NextPageToken, err
 	})
 	return all, err
@@ -134,7 +135,7 @@ func (r *remote) about(cmd *cobra.Command, args []string, of ofStack) (*session,
 }
 
 func (s *session) run(ctx context.Context, n runName) (api.Run, error) {
-	return receive[api.Run](s.GetRun(ctx, n.account, n.stack, n.run))
+	return gantry.Answer[api.Run](s.GetRun(ctx, n.account, n.stack, n.run))
 }
 
 // lastEntries bounds the entries of a timeline that are printed without --timeline.
@@ -273,7 +274,7 @@ func newRunsExplainCommand(r *remote) *cobra.Command {
 			if err != nil {
 				return api.Explanation{}, err
 			}
-			return receive[api.Explanation](s.ExplainRun(ctx, name.account, name.stack, name.run))
+			return gantry.Answer[api.Explanation](s.ExplainRun(ctx, name.account, name.stack, name.run))
 		}, printExplanation),
 	}
 }

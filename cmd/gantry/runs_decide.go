@@ -1,12 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
@@ -14,6 +12,7 @@ import (
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 // decision is a command that decides about a run.
@@ -116,9 +115,7 @@ func decideSelected(r *remote, cmd *cobra.Command, several selection, wait waitF
 func newStopCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{Use: "stop RUN", Short: "Stop a run: cancel, stop or discard it as its state allows"}
 	return newRunChangeCommand(r, cmd, func(ctx context.Context, s *session, n runName, note *string) (api.Run, string, error) {
-		run, err := change[api.Run](ctx, s, func(key *string) (*http.Response, error) {
-			return s.StopRun(ctx, n.account, n.stack, n.run, &api.StopRunParams{IdempotencyKey: key}, api.ActionRequest{Note: note})
-		})
+		run, err := gantry.Answer[api.Run](s.StopRun(ctx, n.account, n.stack, n.run, nil, api.ActionRequest{Note: note}))
 		return run, "stop requested", err
 	})
 }
@@ -156,9 +153,7 @@ the new run.`,
 		}
 		key := rand.Text() // under one key it is one retry, however often it is sent
 		send := func(ctx context.Context) (api.Retry, error) {
-			return change[api.Retry](ctx, s, func(*string) (*http.Response, error) {
-				return s.RetryRun(ctx, name.account, name.stack, name.run, &api.RetryRunParams{IdempotencyKey: &key}, api.ActionRequest{Note: given(*note)})
-			})
+			return gantry.Answer[api.Retry](s.RetryRun(ctx, name.account, name.stack, name.run, &api.RetryRunParams{IdempotencyKey: &key}, api.ActionRequest{Note: given(*note)}))
 		}
 		retry, err := send(cmd.Context())
 		if err != nil {
@@ -169,13 +164,8 @@ the new run.`,
 		}
 		ctx, cancel := withTimeout(cmd.Context(), *wait.timeout)
 		defer cancel()
-		for retry.New == nil {
-			if err := pause(ctx, retryPause); err != nil {
-				return err
-			}
-			if retry, err = send(ctx); err != nil {
-				return cmp.Or(context.Cause(ctx), err)
-			}
+		if retry, err = untilNamed(ctx, retry, func(r api.Retry) *string { return r.New }, send); err != nil {
+			return err
 		}
 		if !s.Structured() {
 			if err := s.retried(retry, name); err != nil {
@@ -187,8 +177,23 @@ the new run.`,
 	return cmd
 }
 
-// retryPause is the time between requests for Spacelift's answer to a retry.
+// retryPause is the time between requests for Spacelift's answer to a retry or a trigger.
 const retryPause = 2 * time.Second
+
+// untilNamed sends a change again under its key until the answer names the run that
+// Spacelift made for it.
+func untilNamed[T any](ctx context.Context, answer T, run func(T) *string, send func(context.Context) (T, error)) (T, error) {
+	for run(answer) == nil {
+		err := pause(ctx, retryPause)
+		if err == nil {
+			answer, err = send(ctx)
+		}
+		if err != nil {
+			return answer, err
+		}
+	}
+	return answer, nil
+}
 
 func (s *session) retried(retry api.Retry, name runName) error {
 	if s.Structured() {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"strings"
 
 	"github.com/cli/browser"
 	"github.com/spf13/cobra"
@@ -48,7 +47,7 @@ func newRunsOpenCommand(r *remote) *cobra.Command {
 
 // pageOf returns the address of Gantry's page of a run, below the address of its API.
 func (s *session) pageOf(n runName) string {
-	return fmt.Sprintf("%s/accounts/%s/stacks/%s/runs/%s", strings.TrimSuffix(s.Server, "/"), url.PathEscape(n.account), url.PathEscape(n.stack), url.PathEscape(n.run))
+	return fmt.Sprintf("%s/accounts/%s/stacks/%s/runs/%s", s.address, url.PathEscape(n.account), url.PathEscape(n.stack), url.PathEscape(n.run))
 }
 
 // openPage opens a web page in the system's browser.

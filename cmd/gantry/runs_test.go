@@ -40,7 +40,7 @@ func TestRunsList(t *testing.T) {
 // A limit above Gantry's page size is read page by page.
 func TestListsAreReadPageByPage(t *testing.T) {
 	var asked []string
-	pages := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	pages := fakeGantry(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		q := req.URL.Query()
 		asked = append(asked, q.Get("pageSize")+" "+q.Get("pageToken"))
 		var runs []string
@@ -181,7 +181,7 @@ func TestUnansweredDecisionsAreSentAgain(t *testing.T) {
 	r.executions.decided = func(client.UpdateWorkflowOptions) (managed.RunStatus, error) { return asking(), nil }
 	r.losing.Store(true)
 	out, complaints, code := r.run("runs", "approve", theRunName)
-	if code != 0 || !strings.Contains(out, "approved") || !strings.Contains(complaints, "sending it again (it counts once)") {
+	if code != 0 || !strings.Contains(out, "approved") || !strings.Contains(complaints, "(a change counts once)") {
 		t.Errorf("exit code %d\n%s\n%s", code, out, complaints)
 	}
 	if u := r.executions.updates; len(u) != 2 || u[0].UpdateID == "" || u[0].UpdateID != u[1].UpdateID {
@@ -208,7 +208,7 @@ func TestExitCodes(t *testing.T) {
 // A run that was pushed a moment ago is awaited, and one that never appears is refused.
 func TestWatchAwaitsARunThatGantryDoesNotKnowYet(t *testing.T) {
 	calls := 0
-	early := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	early := fakeGantry(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if calls++; calls < 3 {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(http.StatusNotFound)
@@ -267,10 +267,10 @@ func TestDecideAndWait(t *testing.T) {
 func TestWatchOutlivesABrokenStream(t *testing.T) {
 	event := func(w http.ResponseWriter, name, state string) {
 		w.Header().Set("Content-Type", "text/event-stream")
-		fmt.Fprintf(w, ": hello\n\nevent: %[1]s\nid: after-%[2]s\ndata: {\"state\":%[2]q,\"phase\":\"applying\",\"startedAt\":\"2026-01-01T10:00:00Z\"}\n\n", name, state)
+		fmt.Fprintf(w, "retry: 1\n\nevent: %[1]s\nid: after-%[2]s\ndata: {\"state\":%[2]q,\"phase\":\"applying\",\"startedAt\":\"2026-01-01T10:00:00Z\"}\n\n", name, state)
 	}
 	calls, resumed := 0, []string{}
-	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	broken := fakeGantry(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		resumed = append(resumed, req.Header.Get("Last-Event-ID"))
 		switch calls++; calls {
 		case 1:
@@ -292,7 +292,7 @@ func TestWatchOutlivesABrokenStream(t *testing.T) {
 // A request that Gantry logs as failed is printed with its id, by which the log names it.
 func TestProblemsNameTheirRequest(t *testing.T) {
 	r := newAPIRig(t)
-	named := regexp.MustCompile(`(?m)^  request [A-Z0-9]+-\d+$`)
+	named := regexp.MustCompile(`\(request [A-Z0-9]+-\d+\)\n`)
 	if _, complaints, _ := r.run("runs", "show", "acme/network-prod/01UNKNOWN"); named.MatchString(complaints) {
 		t.Errorf("a run that Gantry doesn't know:\n%s", complaints)
 	}

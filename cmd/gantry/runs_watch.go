@@ -3,17 +3,16 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
-	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 func newRunsWatchCommand(r *remote) *cobra.Command {
@@ -135,32 +134,22 @@ func withTimeout(ctx context.Context, timeout time.Duration) (context.Context, c
 	return context.WithTimeoutCause(ctx, timeout, errTimeout)
 }
 
-// Times between attempts to connect to a stream that broke. Tests shorten the first.
-var reconnectFirst = time.Second
-
-const reconnectMost = 30 * time.Second
-
 // appearance bounds the wait for a run that Gantry doesn't know yet, and
 // appearancePause is the time between attempts. Tests shorten the first.
 var appearance = 30 * time.Second
 
 const appearancePause = 200 * time.Millisecond
 
-// watch returns the run as it is and after each change, until it has ended. It
-// reconnects when a stream breaks, and continues after the last change that it
-// received. The error, if any, comes last.
+// watch returns the run as it is and after each change, until it has ended. A run that
+// Gantry doesn't know yet is awaited. The error, if any, comes last.
 func (s *session) watch(ctx context.Context, name runName) iter.Seq2[api.Run, error] {
 	return func(yield func(api.Run, error) bool) {
-		w := &watcher{session: s, name: name}
-		for {
-			done, err := w.stream(ctx, yield)
-			if done {
-				return
+		giveUp := time.Now().Add(appearance)
+		for first := true; s.follow(ctx, name, giveUp, yield); first = false {
+			if first {
+				fmt.Fprintf(s.Err, "gantry: Gantry does not know %s yet; waiting up to %s for its first notification\n", name, appearance)
 			}
-			if err = cmp.Or(context.Cause(ctx), err); err == nil || w.temporary(err) {
-				err = w.pause(ctx)
-			}
-			if err != nil {
+			if err := pause(ctx, appearancePause); err != nil {
 				yield(api.Run{}, err)
 				return
 			}
@@ -168,62 +157,27 @@ func (s *session) watch(ctx context.Context, name runName) iter.Seq2[api.Run, er
 	}
 }
 
-// watcher follows a run over several streams.
-type watcher struct {
-	*session
-	name     runName
-	received bool          // whether any stream has shown the run
-	last     string        // id of the last event that was received
-	wait     time.Duration // before the next attempt; 0 after a stream that worked
-	giveUp   time.Time     // on a run that Gantry doesn't know yet
-}
-
-// temporary reports whether another attempt may work. Once a stream has shown the
-// run the address is right, and proxies answer while Gantry restarts.
-func (w *watcher) temporary(err error) bool {
-	p, ok := errors.AsType[*problemError](err)
-	switch {
-	case errors.Is(err, errTimeout) || errors.Is(err, context.Canceled):
-		return false
-	case !ok:
-		return w.received
-	case !w.received && p.is("not-found"):
-		if w.giveUp.IsZero() {
-			w.giveUp = time.Now().Add(appearance)
-			fmt.Fprintf(w.Err, "gantry: Gantry does not know %s yet; waiting up to %s for its first notification\n", w.name, appearance)
+// follow yields what follows a run. It reports whether Gantry doesn't know the run, and it
+// is too early to give up.
+func (s *session) follow(ctx context.Context, name runName, giveUp time.Time, yield func(api.Run, error) bool) (unknown bool) {
+	known := false
+	for run, err := range s.FollowRun(ctx, name.account, name.stack, name.run) {
+		if !known && gantry.IsProblem(err, "not-found") && time.Now().Before(giveUp) {
+			return true
 		}
-		w.wait = appearancePause
-		return time.Now().Before(w.giveUp)
-	}
-	return p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable
-}
-
-// pause waits before the next attempt, twice as long as before the last one.
-func (w *watcher) pause(ctx context.Context) error {
-	wait := cmp.Or(w.wait, reconnectFirst)
-	w.wait = min(2*wait, reconnectMost)
-	return pause(ctx, wait)
-}
-
-// stream yields the runs of one stream. It is done once the run has ended or
-// nobody wants more.
-func (w *watcher) stream(ctx context.Context, yield func(api.Run, error) bool) (done bool, err error) {
-	response, err := w.streams.StreamRun(ctx, w.name.account, w.name.stack, w.name.run, &api.StreamRunParams{LastEventID: given(w.last)})
-	if err == nil && response.StatusCode == http.StatusNoContent && w.received { // the last event was the end
-		return true, response.Body.Close()
-	}
-	if err != nil || response.StatusCode != http.StatusOK {
-		_, err = receive[api.Run](response, err)
-		return false, err
-	}
-	err = readEvents(response, func(e event) (bool, error) {
-		var run api.Run
-		if err := json.Unmarshal(e.Data, &run); err != nil {
-			return false, notGantry(response)
+		if known = true; !yield(run, err) {
+			return false
 		}
-		w.received, w.last, w.wait = true, e.ID, 0
-		done = !yield(run, nil) || e.Event == "end"
-		return !done, nil
-	})
-	return done, err
+	}
+	return false
+}
+
+// pause waits, unless ctx ends first.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 func newStacksCommand() *cobra.Command {
@@ -69,7 +70,7 @@ func (s *session) stacks(ctx context.Context, named string, p api.ListStacksPara
 	}
 	all.Stacks, all.NextPageToken, err = pages(limit, func(size *int, token *string) ([]api.Stack, *string, error) {
 		p.PageSize, p.PageToken = size, token
-		page, err := receive[api.StackList](s.ListStacks(ctx, account, &p))
+		page, err := gantry.Answer[api.StackList](s.ListStacks(ctx, account, &p))
 		all.Total, all.Counts, all.At = page.Total, page.Counts, page.At
 		return page.Stacks, page.NextPageToken, err
 	})
@@ -126,7 +127,7 @@ func (s *session) policy(ctx context.Context, account, named string) (api.Stack,
 	if err != nil {
 		return api.Stack{}, err
 	}
-	return receive[api.Stack](s.GetStackPolicy(ctx, in, stack))
+	return gantry.Answer[api.Stack](s.GetStackPolicy(ctx, in, stack))
 }
 
 func printStack(s *session, stack api.Stack) error {

@@ -1,15 +1,14 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
-	"net/http"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 func newStacksTriggerCommand(r *remote) *cobra.Command {
@@ -45,9 +44,7 @@ waits for the end of the run.`,
 func (s *session) trigger(ctx context.Context, account, stack string, body api.TriggerRequest, wait waitFor) error {
 	key := rand.Text() // under one key it is one run, however often it is sent
 	send := func(ctx context.Context) (api.Trigger, error) {
-		return change[api.Trigger](ctx, s, func(*string) (*http.Response, error) {
-			return s.TriggerRun(ctx, account, stack, &api.TriggerRunParams{IdempotencyKey: &key}, body)
-		})
+		return gantry.Answer[api.Trigger](s.TriggerRun(ctx, account, stack, &api.TriggerRunParams{IdempotencyKey: &key}, body))
 	}
 	t, err := send(ctx)
 	if err != nil {
@@ -58,13 +55,8 @@ func (s *session) trigger(ctx context.Context, account, stack string, body api.T
 	}
 	ctx, cancel := withTimeout(ctx, *wait.timeout)
 	defer cancel()
-	for t.Run == nil {
-		if err := pause(ctx, retryPause); err != nil {
-			return err
-		}
-		if t, err = send(ctx); err != nil {
-			return cmp.Or(context.Cause(ctx), err)
-		}
+	if t, err = untilNamed(ctx, t, func(t api.Trigger) *string { return t.Run }, send); err != nil {
+		return err
 	}
 	if !s.Structured() {
 		if err := answered(s, t, printTrigger); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 func newTokenCommand() *cobra.Command {
@@ -66,7 +67,7 @@ saw each last since it started. It takes the role admin everywhere.`,
 	}
 	r := remoteFlags(cmd)
 	cmd.RunE = answering(r, func(ctx context.Context, s *session, _ []string) (api.TokenList, error) {
-		return receive[api.TokenList](s.ListTokens(ctx))
+		return gantry.Answer[api.TokenList](s.ListTokens(ctx))
 	}, printTokens)
 	return cmd
 }

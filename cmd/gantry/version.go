@@ -7,6 +7,7 @@ import (
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 // versions are the versions that gantry version prints.
@@ -36,7 +37,7 @@ func newVersionCommand() *cobra.Command {
 			return err
 		}
 		v := versions{Client: version}
-		server, err := receive[api.Version](s.GetVersion(cmd.Context()))
+		server, err := gantry.Answer[api.Version](s.GetVersion(cmd.Context()))
 		if err == nil {
 			v.Server = &server
 		}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/cmd/gantry/internal/waiting"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 func newWaitingCommand() *cobra.Command {
@@ -106,7 +106,7 @@ func (d *desk) Explain(ctx context.Context, run api.RunSummary, width int) (stri
 	s := d.onto(&text)
 	s.Width = width
 	n := nameOf(run)
-	e, err := receive[api.Explanation](s.ExplainRun(ctx, n.account, n.stack, n.run))
+	e, err := gantry.Answer[api.Explanation](s.ExplainRun(ctx, n.account, n.stack, n.run))
 	if err == nil {
 		err = printExplanation(s, e)
 	}
@@ -273,7 +273,5 @@ func (s *session) confirmed(cmd *cobra.Command, question string) bool {
 
 // decide sends a decision.
 func (s *session) decide(ctx context.Context, n runName, body api.DecisionRequest) (api.Run, error) {
-	return change[api.Run](ctx, s, func(key *string) (*http.Response, error) {
-		return s.DecideRun(ctx, n.account, n.stack, n.run, &api.DecideRunParams{IdempotencyKey: key}, body)
-	})
+	return gantry.Answer[api.Run](s.DecideRun(ctx, n.account, n.stack, n.run, nil, body))
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,7 +71,7 @@ func newWaitingRoom(t *testing.T, runs ...api.RunSummary) *waitingRoom {
 		}
 		fmt.Fprintf(w, `{"account":"acme","stack":%q,"run":%q,"delta":{"added":1,"changed":0,"deleted":0}}`, r.PathValue("s"), r.PathValue("r"))
 	})
-	server := httptest.NewServer(mux)
+	server := fakeGantry(t, mux)
 	t.Cleanup(server.Close)
 	t.Setenv("GANTRY_URL", server.URL)
 	return g

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 func newWhoamiCommand() *cobra.Command {
@@ -15,7 +16,7 @@ func newWhoamiCommand() *cobra.Command {
 	}
 	r := remoteFlags(cmd)
 	cmd.RunE = answering(r, func(ctx context.Context, s *session, _ []string) (api.Caller, error) {
-		return receive[api.Caller](s.GetCaller(ctx))
+		return gantry.Answer[api.Caller](s.GetCaller(ctx))
 	}, printCaller)
 	return cmd
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 func newWindowsCommand() *cobra.Command {
@@ -46,7 +47,7 @@ them, it lists each period of the days ahead. Whether people must approve depend
 		if err != nil {
 			return api.Calendar{}, err
 		}
-		return receive[api.Calendar](s.ListWindows(ctx, account, &api.ListWindowsParams{
+		return gantry.Answer[api.Calendar](s.ListWindows(ctx, account, &api.ListWindowsParams{
 			Stack: given(*stack), Profile: given(*profile), Window: given(*window), From: given(begin), Days: days,
 		}))
 	}, printCalendar)

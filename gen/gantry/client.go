@@ -56,7 +56,7 @@ func WithUserAgent(name string) Option { return func(s *sender) { s.userAgent = 
 // than with 429 or 503, or to be reached; by default two minutes. 0 tries once.
 func WithPatience(d time.Duration) Option { return func(s *sender) { s.patience = d } }
 
-// WithoutRedial ends a request at once if no connection can be made, with an error that is
+// WithoutRedial ends a request immediately if no connection can be made, with an error that is
 // [ErrUnreached]: a person who waits for a program corrects the address. A request that was
 // sent and got no answer is still sent again, and so is that of a stream that was open.
 func WithoutRedial() Option { return func(s *sender) { s.withoutRedial = true } }

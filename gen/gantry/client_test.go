@@ -138,7 +138,7 @@ func TestRequestsAreGivenUp(t *testing.T) {
 // refusedDial is the error of a connection that nobody takes.
 var refusedDial = answer{err: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}}
 
-// A program that a person waits for says at once that nothing is at the address. What was
+// A program that a person waits for says immediately that nothing is at the address. What was
 // sent may have counted, so it is sent again.
 func TestWithoutRedial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -182,6 +182,7 @@ func TestWhatIsNoAnswerIsAnError(t *testing.T) {
 		"several lines":        {answer{status: 400, kind: "application/problem+json", body: `{"type":"urn:gantry:problem:x","title":"A title","status":400,"detail":"one\ngantry: forged"}`}, 400, "x", "A title: one gantry: forged"},
 		"a refusal":            {problem(409, "stale-plan"), 409, "stale-plan", "A title: a detail"},
 		"a page of a proxy":    {answer{status: 200, kind: "text/html", body: "<html>"}, 200, "", "is not an answer of Gantry; check the address"},
+		"a proxy's own JSON":   {answer{status: 403, body: `{"message":"Forbidden"}`}, 403, "", "is not an answer of Gantry"},
 		"a proxy's own error":  {answer{status: 502, kind: "text/plain", body: "bad gateway"}, 502, "", "is not an answer of Gantry"},
 		"a redirect":           {answer{status: 302, kind: "text/html", header: http.Header{"Location": {"https://login.example.com"}}}, 302, "", "is not an answer of Gantry"},
 		"a broken problem":     {answer{status: 409, kind: "application/problem+json", body: "{"}, 409, "", "is not an answer of Gantry"},
@@ -195,6 +196,15 @@ func TestWhatIsNoAnswerIsAnError(t *testing.T) {
 				t.Errorf("%v (%+v) after %d requests", err, p, len(w.sent))
 			}
 		})
+	}
+}
+
+// A Gantry that isn't ready says why; that is its answer.
+func TestReadiness(t *testing.T) {
+	w := &wire{answers: []answer{{status: 503, body: `{"status":"unavailable","inbox":{"writable":false,"problem":"no space left"}}`}}}
+	ready, err := gantry.Answer[api.Readiness](w.client(t).GetReadiness(t.Context()))
+	if err != nil || ready.Status != "unavailable" || len(w.sent) != 1 {
+		t.Errorf("%+v, %v", ready, err)
 	}
 }
 

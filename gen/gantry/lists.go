@@ -70,7 +70,7 @@ func pages[L, T any](token **string, page func() (*http.Response, error), items 
 	first := *token
 	return func(yield func(T, error) bool) {
 		for *token = first; ; {
-			list, err := Answer[L](page()) //nolint:bodyclose // Answer closes it
+			list, err := Answer[L](page())
 			if err != nil {
 				var none T
 				yield(none, err)

@@ -81,7 +81,7 @@ func problemOf(response *http.Response, body []byte) *Problem {
 		}
 	case response.StatusCode == http.StatusNoContent, response.StatusCode == http.StatusNotModified:
 		return nil
-	case kind == "application/json": // the answer of /readyz has a status of its own
+	case kind == "application/json" && (response.StatusCode < http.StatusMultipleChoices || readiness(response)):
 		return nil
 	case response.StatusCode == http.StatusOK && (kind == "text/event-stream" || kind == "text/plain"):
 		return nil
@@ -89,6 +89,11 @@ func problemOf(response *http.Response, body []byte) *Problem {
 	detail := fmt.Sprintf("%s answers %s, which is not an answer of Gantry; check the address", response.Request.URL.Host, response.Status)
 	p.Problem = api.Problem{Type: "about:blank", Title: "Not Gantry", Status: response.StatusCode, Detail: &detail}
 	return p
+}
+
+// readiness reports whether a response is that of /readyz of a Gantry that is not ready.
+func readiness(response *http.Response) bool {
+	return response.StatusCode == http.StatusServiceUnavailable && strings.HasSuffix(response.Request.URL.Path, "/readyz")
 }
 
 // retryAfter reads the header Retry-After: seconds or a date; 0 for none.

@@ -68,7 +68,7 @@ func (s *sender) waitAfter(err error, try int) (time.Duration, bool) {
 	if p, ok := errors.AsType[*Problem](err); ok {
 		return max(p.RetryAfter, wait), p.Status == http.StatusTooManyRequests || p.Status == http.StatusServiceUnavailable
 	}
-	return wait, errors.Is(err, ErrUnreached) && !misdirected(err) && !(s.withoutRedial && undialled(err))
+	return wait, errors.Is(err, ErrUnreached) && !misdirected(err) && (!s.withoutRedial || !undialled(err))
 }
 
 // backoff returns how long to wait after a number of attempts, at random up to a half less.
