@@ -171,7 +171,7 @@ screenshots: ## Take the pictures in the documents anew, from the running lab an
 	SCREENSHOTS=$(abspath docs/images) go test -tags browser -count=1 -run '^TestBrowserPicture' ./web
 
 .PHONY: bench
-bench: build ## Measure, as ratios against a baseline in the same run
+bench: build ## Measure, as ratios against a baseline in the same run; ARGS='-rows webhook,memory' for two rows alone
 	go build -o $(BIN)/gantry-dev ./cmd/gantry-dev
 	go run ./e2e/bench -gantry $(BIN)/gantry -lab $(BIN)/gantry-dev $(ARGS)
 

@@ -78,44 +78,39 @@ func startSelf(ctx context.Context, flag string) (*program, error) {
 	return p, err
 }
 
-// compareGantry measures the product, and what it keeps in memory and on disk.
+// compareGantry measures the product, and what it keeps in memory.
 func (b *bench) compareGantry(ctx context.Context, t io.Writer, bare *program, dir, state, temporal string) error {
 	gantry, err := b.startGantry(ctx, dir, temporal, "http://127.0.0.1:1")
 	if err != nil {
 		return err
 	}
 	defer gantry.stop()
-	c, err := b.compare(ctx, t, bare, gantry, state)
+	after16, err := b.compare(ctx, t, bare, gantry, state)
 	if err != nil {
 		return err
 	}
-	memory, err := gantry.residentMB()
+	memory, err := gantry.resident()
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(t, "%s: %.0f MB resident after 16 connections, %.0f MB after 64\n", state, c.memory, memory)
-	return b.million(ctx, t, gantry, dir, state, c.events)
+	fmt.Fprintf(t, "%s: %v after 16 connections, %v after 64\n", state, after16, memory)
+	return nil
 }
 
-// comparison is a summary of all rows.
-type comparison struct {
-	events int64
-	memory float64 // resident after 16 connections, in MB
-}
-
-// compare measures a server and a bare handler alternately.
-func (b *bench) compare(ctx context.Context, t io.Writer, bare, server *program, state string) (c comparison, err error) {
+// compare measures a server and a bare handler alternately. It returns what the
+// server has in memory after 16 connections.
+func (b *bench) compare(ctx context.Context, t io.Writer, bare, server *program, state string) (after16 resident, err error) {
 	for _, connections := range []int{1, 16, 64} {
 		var ours, theirs []result
 		for range b.rounds {
 			base, m, err := b.driveBoth(ctx, bare, server, connections)
 			if err != nil {
-				return c, err
+				return after16, err
 			}
-			theirs, ours, c.events = append(theirs, base), append(ours, m), c.events+m.count
+			theirs, ours = append(theirs, base), append(ours, m)
 			if connections <= 16 {
-				if c.memory, err = server.residentMB(); err != nil {
-					return c, err
+				if after16, err = server.resident(); err != nil {
+					return after16, err
 				}
 			}
 		}
@@ -125,7 +120,7 @@ func (b *bench) compare(ctx context.Context, t io.Writer, bare, server *program,
 			m.perSecond, round(m.p50), round(m.p99), m.cpu.Round(time.Microsecond), base.perSecond, base.cpu.Round(time.Microsecond), ratio,
 			frontDoorVerdict(state, connections, m, ratio))
 	}
-	return c, nil
+	return after16, nil
 }
 
 // frontDoorVerdict compares a row with its targets; those are for Temporal stopped.

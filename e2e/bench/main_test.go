@@ -25,3 +25,16 @@ func TestMedian(t *testing.T) {
 		t.Errorf("the median is %+v", got)
 	}
 }
+
+func TestRows(t *testing.T) {
+	var b bench
+	if all, err := b.rows(""); err != nil || len(all) < 10 {
+		t.Errorf("without a choice: %d rows, %v", len(all), err)
+	}
+	if chosen, err := b.rows("memory,webhook"); err != nil || len(chosen) != 2 || chosen[0].name != "memory" || chosen[1].name != "webhook" {
+		t.Errorf("two rows: %v, %v", chosen, err)
+	}
+	if _, err := b.rows("webhook,unknown"); err == nil {
+		t.Error("an unknown row is no error")
+	}
+}

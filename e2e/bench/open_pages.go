@@ -102,7 +102,7 @@ func measureOpenPages(ctx context.Context, c client.Client, gantry *program, wai
 			return err
 		}
 	}
-	before, err := gantry.residentMB()
+	before, err := gantry.resident()
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func measureOpenPages(ctx context.Context, c client.Client, gantry *program, wai
 	if err := errors.Join(err, errTime); err != nil {
 		return err
 	}
-	peak := before
+	peak := before.all
 	var heard, shown []time.Duration // since the event came, and since the change
 	for i := range pageEvents {
 		if err := startWaiting(ctx, c, waiting+i); err != nil {
@@ -125,11 +125,11 @@ func measureOpenPages(ctx context.Context, c client.Client, gantry *program, wai
 		changed := time.Now()
 		for range openPageCount {
 			r, err := pages.next()
-			now, errMemory := gantry.residentMB()
+			now, errMemory := gantry.resident()
 			if err := errors.Join(err, errMemory); err != nil {
 				return err
 			}
-			heard, shown, peak = append(heard, r.shown.Sub(r.heard)), append(shown, r.shown.Sub(changed)), max(peak, now)
+			heard, shown, peak = append(heard, r.shown.Sub(r.heard)), append(shown, r.shown.Sub(changed)), max(peak, now.all)
 		}
 	}
 	worked, err := gantry.processorTime()
@@ -141,7 +141,7 @@ func measureOpenPages(ctx context.Context, c client.Client, gantry *program, wai
 	slices.Sort(shown)
 	last := len(heard) - 1
 	fmt.Printf("| %d | %.0f MB over %.0f MB | %s | %s | %s | %s | %s | %s | %s | %d |\n", waiting,
-		peak-before, before, verdict(peak-before < openPagesMB), round(heard[last/2]), round(heard[last]), verdict(heard[last] < renewalTime),
+		peak-before.all, before.all, verdict(peak-before.all < openPagesMB), round(heard[last/2]), round(heard[last]), verdict(heard[last] < renewalTime),
 		round(shown[last/2]), round(shown[last]), round((worked-rested)/time.Duration(len(heard))), (after-calls)/pageEvents)
 	return nil
 }

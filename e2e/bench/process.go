@@ -68,18 +68,32 @@ func (p *program) stop() {
 	_ = os.Remove(p.log.Name())
 }
 
-// residentMB returns the process's resident memory now, in megabytes.
-func (p *program) residentMB() (float64, error) {
+// resident is a process's resident memory in megabytes: its own, and that of files,
+// which are the pages of its program.
+type resident struct{ all, own, files float64 }
+
+func (r resident) String() string {
+	return fmt.Sprintf("%.0f MB resident (%.0f its own, %.0f of the program's file)", r.all, r.own, r.files)
+}
+
+// resident returns the process's resident memory now.
+func (p *program) resident() (r resident, err error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
-		return 0, err
+		return r, err
 	}
-	m := regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindSubmatch(status)
-	if m == nil {
-		return 0, errors.New("no VmRSS")
+	for name, into := range map[string]*float64{"VmRSS": &r.all, "RssAnon": &r.own, "RssFile": &r.files} {
+		m := regexp.MustCompile(name + `:\s+(\d+) kB`).FindSubmatch(status)
+		if m == nil {
+			return r, errors.New("no " + name)
+		}
+		kb, err := strconv.Atoi(string(m[1]))
+		if err != nil {
+			return r, err
+		}
+		*into = float64(kb) / 1024
 	}
-	kb, err := strconv.Atoi(string(m[1]))
-	return float64(kb) / 1024, err
+	return r, nil
 }
 
 // ticksPerSecond is the kernel's unit of processor time; it is 100 wherever Go

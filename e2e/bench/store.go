@@ -1,16 +1,10 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
 )
-
-// millionTime bounds the time that a million events may take.
-const millionTime = 2 * time.Minute
 
 // flushLoop measures the limit of one writer without a group commit: a write and
 // a flush per event, into a file that has its size already.
@@ -40,28 +34,4 @@ func (b *bench) flushLoop(dir string) (perSecond float64, err error) {
 		}
 	}
 	return float64(n) / time.Since(began).Seconds(), nil
-}
-
-// million sends the rest of a million events, and prints what the process then
-// has in memory and on disk.
-func (b *bench) million(ctx context.Context, t io.Writer, p *program, dir, state string, sent int64) error {
-	for began := time.Now(); sent < 1_000_000 && time.Since(began) < millionTime; {
-		r, err := drive(ctx, p.address, 16, 5*b.span)
-		if err != nil {
-			return err
-		}
-		sent += r.count
-	}
-	memory, err := p.residentMB()
-	if err != nil {
-		return err
-	}
-	disk, err := folderBytes(dir)
-	if err != nil {
-		return err
-	}
-	each := disk / max(1, sent)
-	fmt.Fprintf(t, "%s: after %d events %.0f MB resident (target < 60 MB: %s), %d bytes on disk each (target ≤ 1,400: %s)\n",
-		state, sent, memory, verdict(memory < 60), each, verdict(each <= 1400))
-	return nil
 }

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// The targets after a million events.
+const (
+	targetMemory = 60.0 // MB resident
+	targetDisk   = 1400 // bytes an event
+)
+
+// millionTime bounds the time that a million events may take, for each state of
+// Temporal.
+const millionTime = 3 * time.Minute
+
+// memory sends a million events, and prints what the process then has in memory and on
+// disk: what it has must not grow with the events that it took.
+func (b *bench) memory(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "gantry-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	if err := b.million(ctx, filepath.Join(dir, "stopped"), "stopped", "127.0.0.1:1"); err != nil {
+		return err
+	}
+	temporal, err := startTemporal(ctx)
+	if err != nil {
+		return err
+	}
+	defer temporal.stop()
+	return b.million(ctx, filepath.Join(dir, "up"), "up", temporal.address)
+}
+
+// million sends a million events to a new process, or as many as it takes in
+// millionTime.
+func (b *bench) million(ctx context.Context, dir, state, temporal string) error {
+	gantry, err := b.startGantry(ctx, dir, temporal, "http://127.0.0.1:1")
+	if err != nil {
+		return err
+	}
+	defer gantry.stop()
+	show := func(sent int64) (resident, error) {
+		r, err := gantry.resident()
+		fmt.Printf("Temporal %s, after %9d events: %v\n", state, sent, r)
+		return r, err
+	}
+	if _, err := show(0); err != nil {
+		return err
+	}
+	var sent int64
+	var last resident
+	began := time.Now()
+	for _, until := range []int64{200_000, 600_000, 1_000_000} {
+		for sent < until && time.Since(began) < millionTime {
+			r, err := drive(ctx, gantry.address, 64, b.span)
+			if err != nil {
+				return err
+			}
+			sent += r.count
+		}
+		if last, err = show(sent); err != nil {
+			return err
+		}
+	}
+	disk, err := folderBytes(dir)
+	if err != nil {
+		return err
+	}
+	if sent == 0 {
+		return errors.New("no event was accepted")
+	}
+	fmt.Printf("Temporal %s: target < %.0f MB resident: %s; %d bytes on disk each (target ≤ %d: %s)\n",
+		state, targetMemory, verdict(last.all < targetMemory), disk/sent, targetDisk, verdict(disk/sent <= targetDisk))
+	return nil
+}
