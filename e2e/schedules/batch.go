@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gantryhq/gantry/e2e/schedules/checker"
 	"github.com/gantryhq/gantry/e2e/schedules/history"
 	"github.com/gantryhq/gantry/e2e/schedules/rig"
 	"github.com/gantryhq/gantry/e2e/schedules/script"
@@ -31,6 +32,10 @@ type Options struct {
 	// Scripts replace those of the seed, and Mishaps its mishaps, unless they are nil.
 	Scripts map[int]history.Script
 	Mishaps []script.Mishap
+
+	// Enough is asked after the storm, and now and then until everything has ended,
+	// whether the history so far will do; nil is never.
+	Enough func(sofar checker.Report) bool
 
 	Progress func(format string, args ...any)
 }
@@ -132,10 +137,34 @@ func (b *Batch) run(ctx context.Context) error {
 	close(b.calm)
 	b.History.Add(history.Record{Phase: &history.Phase{Name: history.Calm}})
 	b.options.Progress("calm after %s: %d runs are open", time.Since(b.begin).Round(time.Second), len(b.Spacelift.Open()))
+	b.showSpent()
+	if b.enough() {
+		return nil
+	}
 	schedules.Wait()
-	b.settle(ctx)
-	b.History.Add(history.Record{Phase: &history.Phase{Name: history.Settled}})
+	moving := b.settle(ctx)
+	if b.enough() {
+		return nil
+	}
+	b.showSpent()
+	b.History.Add(history.Record{Phase: &history.Phase{Name: history.Settled, Moving: moving}})
+	defer b.showSpent()
 	return b.conclude(ctx)
+}
+
+// enough reports whether the history so far will do.
+func (b *Batch) enough() bool {
+	if b.options.Enough == nil || b.History.Flush() != nil {
+		return false
+	}
+	report, err := judge(b.options.Dir)
+	return err == nil && b.options.Enough(report)
+}
+
+// showSpent shows the processor time that the batch has cost so far.
+func (b *Batch) showSpent() {
+	all, each := b.Spent()
+	b.options.Progress("processor time %s: %s", all.Round(time.Second), each)
 }
 
 // clear ends everything that goes wrong, and makes sure that every process runs.

@@ -145,7 +145,12 @@ func RunAndJudge(ctx context.Context, o Options) (checker.Report, error) {
 	if err := Run(ctx, o); err != nil {
 		return checker.Report{}, err
 	}
-	file, err := os.Open(HistoryFile(o.Dir))
+	return judge(o.Dir)
+}
+
+// judge judges the history in a folder.
+func judge(dir string) (checker.Report, error) {
+	file, err := os.Open(HistoryFile(dir))
 	if err != nil {
 		return checker.Report{}, fmt.Errorf("open the history: %w", err)
 	}

@@ -74,15 +74,12 @@ func (b *Batch) await(ctx context.Context, s history.ScriptStep) bool {
 	if s.Until == "" {
 		return true
 	}
-	interval := poll
-	if s.Until == script.Asked || s.Until == script.Known {
-		interval = 4 * poll // each check is a request
-	}
-	tick := time.NewTicker(interval)
+	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	over := time.After(patience)
 	calm := b.calm
-	for !b.holds(ctx, s) {
+	news := &news{}
+	for !b.holds(ctx, s, news) {
 		select {
 		case <-ctx.Done():
 			return false
@@ -96,8 +93,30 @@ func (b *Batch) await(ctx context.Context, s history.ScriptStep) bool {
 	return true
 }
 
+// news says when it is worth asking Gantry about a run again: once Gantry has read it,
+// and now and then.
+type news struct {
+	shown int
+	asked time.Time
+}
+
+// Gantry is asked about a run at most so often, and at least so often.
+const (
+	soonAgain  = 4 * poll
+	againSince = 2 * time.Second
+)
+
+func (n *news) come(shown int) bool {
+	since := time.Since(n.asked)
+	if since < soonAgain || shown == n.shown && since < againSince {
+		return false
+	}
+	n.shown, n.asked = shown, time.Now()
+	return true
+}
+
 // holds reports whether what a step waits for is so.
-func (b *Batch) holds(ctx context.Context, s history.ScriptStep) bool {
+func (b *Batch) holds(ctx context.Context, s history.ScriptStep, news *news) bool {
 	run, found := b.Spacelift.Latest(s.Stack)
 	if !found {
 		return false
@@ -112,6 +131,9 @@ func (b *Batch) holds(ctx context.Context, s history.ScriptStep) bool {
 	case script.Known, script.Asked:
 		if run.Ended() {
 			return true
+		}
+		if !news.come(b.Spacelift.Shown(run.ID)) {
+			return false
 		}
 		r := b.Client.Do(ctx, rig.Ask{
 			Who: "fay", Operation: "explainRun", Method: http.MethodGet, Path: rig.RunPath(run.Stack, run.ID, shows["explainRun"]), Stack: run.Stack, Run: run.ID, Replica: -1,

@@ -12,9 +12,9 @@ import (
 )
 
 // settle lets the janitor work until everything has ended, or nothing has moved for
-// the bound, or everything together took too long. A busy machine makes a batch
-// slow, and not wrong.
-func (b *Batch) settle(ctx context.Context) {
+// the bound, or everything together took too long. It reports whether something still
+// moved then: a busy machine makes a batch slow, and not wrong.
+func (b *Batch) settle(ctx context.Context) (moving bool) {
 	j := &janitor{b: b, tries: map[string]int{}}
 	began, shown, moved := time.Now(), time.Now(), time.Now()
 	last := -1
@@ -26,17 +26,23 @@ func (b *Batch) settle(ctx context.Context) {
 		switch after := time.Since(began).Round(time.Second); {
 		case open.what == "":
 			b.options.Progress("settled %s after the storm", after)
-			return
-		case time.Since(moved) > b.options.Bound, time.Since(began) > mostBounds*b.options.Bound:
-			b.options.Progress("not settled %s after the storm, nothing moved for %s: %s", after, time.Since(moved).Round(time.Second), open.what)
-			return
+			return false
+		case time.Since(moved) > b.options.Bound:
+			b.options.Progress("stuck: nothing has moved for %s, %s after the storm: %s", time.Since(moved).Round(time.Second), after, open.what)
+			return false
+		case time.Since(began) > mostBounds*b.options.Bound:
+			b.options.Progress("not settled %s after the storm: %s", after, open.what)
+			return true
 		case time.Since(shown) > 10*time.Second:
 			b.options.Progress("%s after the storm: %s", after, open.what)
-			shown = time.Now()
+			if shown = time.Now(); b.enough() {
+				return true
+			}
 		}
 		j.round(ctx)
 		sleep(ctx, time.Second)
 	}
+	return true
 }
 
 // mostBounds times the bound is the longest time that a batch may take to settle.
@@ -82,7 +88,11 @@ func (b *Batch) conclude(ctx context.Context) error {
 		limit <- struct{}{}
 		work.Go(func() {
 			defer func() { <-limit }()
-			b.read(ctx, operatorName, run, "getRun", "explainRun")
+			operations := []string{"getRun"}
+			if !run.Ended() || run.ID[len(run.ID)-1]%4 == 0 { // Temporal replays all of an execution for each query
+				operations = append(operations, "explainRun")
+			}
+			b.read(ctx, operatorName, run, operations...)
 		})
 	}
 	work.Wait()

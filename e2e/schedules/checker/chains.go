@@ -66,7 +66,7 @@ func orderHolds(x *index) []Violation {
 			continue
 		}
 		for _, parent := range g.Above(a.run.stack) {
-			r := x.onCommit(parent, a.run.first().Commit, a.span.from-longestGap)
+			r := x.onCommit(parent, a.run.first().Commit, a.span.from-x.slowlyDuring(a.span, longestGap))
 			if r == nil || x.skipped(parent, a.call.Began) || x.madeUp(parent, r, a.call.Began) {
 				continue
 			}
@@ -124,7 +124,7 @@ func oldPlans(x *index) []Violation {
 		}
 		for _, parent := range g[a.run.stack] {
 			for _, end := range x.applied(parent) {
-				if end.Ended > began.Ended+time.Second && end.Ended < a.span.from-longestGap && !x.skipped(parent, a.call.Began) {
+				if end.Ended > began.Ended+time.Second && end.Ended < a.span.from-x.slowlyDuring(a.span, longestGap) && !x.skipped(parent, a.call.Began) {
 					all = append(all, violation(a.run.name(), "Gantry confirmed a plan from before "+parent+" applied changes", began, end, a.read, a.call))
 				}
 			}
@@ -212,7 +212,7 @@ func triggersFollow(x *index) []Violation {
 // needless finds a trigger by a chain of a stack that has a run which has not begun
 // to apply: no matter who made that, it is the chain's.
 func (x *index) needless(c rec, stack, chain string) []Violation {
-	s := span{c.Began - longestGap, c.Began}
+	s := span{c.Began - x.slowlyDuring(span{c.Began, c.Ended}, longestGap), c.Began}
 	stale := slices.ContainsFunc(x.calls, func(read rec) bool { return read.Call.Stale && read.Ended > s.from-aftermath && read.Began < s.to })
 	if !strings.HasPrefix(chain, "chain/") || stale {
 		return nil

@@ -48,6 +48,37 @@ func TestAnAnswerThatCameAfterTheActIsNoWarning(t *testing.T) {
 	}
 }
 
+// A machine that is ten times slower than a quiet one accuses nobody of being slow.
+func TestASlowMachineAccusesNobody(t *testing.T) {
+	for name, story := range stories {
+		t.Run(name, func(t *testing.T) {
+			at := slices.IndexFunc(story(), mutation("runConfirm"))
+			if at < 0 {
+				t.Skip("nothing is confirmed")
+			}
+			late := func(slowdown float64) []Violation {
+				records := story()
+				began := records[at].Began
+				for j := at; j < len(records); j++ {
+					records[j].Began += 5 * time.Second
+					records[j].Ended += 5 * time.Second
+				}
+				records = slices.Insert(records, at, rec{Began: began, Ended: began + time.Second, Machine: &history.Machine{Slowdown: slowdown}})
+				for j := range records {
+					records[j].N = j + 1
+				}
+				return slices.DeleteFunc(Check(records), func(v Violation) bool { return v.Rule != "fresh-check" })
+			}
+			if len(late(1)) == 0 {
+				t.Error("nothing is found on a quiet machine")
+			}
+			if found := late(10); len(found) > 0 {
+				t.Errorf("on a slow machine: %v", found)
+			}
+		})
+	}
+}
+
 // TestJudgeKnowsNothingOfTheCode asks the go command what the judge is built from.
 func TestJudgeKnowsNothingOfTheCode(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "./../model", ".").Output()

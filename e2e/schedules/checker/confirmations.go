@@ -11,7 +11,7 @@ import (
 )
 
 // longestGap is the time that may pass between Gantry's check and the arrival of
-// the act: the documents allow a second, the rest is for a busy machine.
+// the act: the documents allow a second, the rest is for the way there and back.
 const longestGap = 3 * time.Second
 
 // freshCheck finds acts without a read right before them, and acts that follow another
@@ -20,10 +20,11 @@ func freshCheck(x *index) []Violation {
 	var all []Violation
 	checked := []string{"runConfirm", "runDiscard", "runRetry", "runReview"}
 	for _, a := range x.acts(checked...) {
+		between := span{a.read.Began, a.call.Ended}
 		switch {
 		case a.read.N == 0:
 			all = append(all, violation(a.run.name(), "Gantry acted on a run that it had never read", a.call))
-		case a.call.Began-a.read.Ended > longestGap && !x.paused(span{a.read.Began, a.call.Ended}):
+		case a.call.Began-a.read.Ended > x.slowlyDuring(between, longestGap) && !x.paused(between):
 			all = append(all, violation(a.run.name(), fmt.Sprintf("Gantry acted %s after it had read the run", (a.call.Began-a.read.Ended).Round(time.Millisecond)), a.read, a.call))
 		}
 		for _, before := range a.run.acts {

@@ -195,6 +195,34 @@ func TestInjectedFaultsAreFound(t *testing.T) {
 	}
 }
 
+// A batch in which runs still ended when its time was over says nothing of ends.
+func TestWhatStillMovesIsNotStuck(t *testing.T) {
+	for _, f := range faults {
+		if !slices.Contains(Patient, f.rule) {
+			continue
+		}
+		t.Run(f.name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				name := rapid.SampledFrom(slices.Sorted(maps.Keys(stories))).Draw(t, "story")
+				records := f.inject(copyOf(t, stories[name]()))
+				if records == nil {
+					return
+				}
+				for i := range records {
+					if p := records[i].Phase; p != nil {
+						p.Moving = p.Name == history.Settled
+					}
+				}
+				for _, v := range Check(records) {
+					if slices.Contains(Patient, v.Rule) {
+						t.Errorf("%s: %s", name, v)
+					}
+				}
+			})
+		})
+	}
+}
+
 var faults = []fault{
 	{"an audit log isn't whole", "audit", at(func(r rec) bool { return r.AuditLog != nil }, func(d *draft, i int) []rec {
 		d.records[i].AuditLog.Problem = "entry 7 follows another one than it names"

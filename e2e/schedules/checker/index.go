@@ -2,6 +2,7 @@ package checker
 
 import (
 	"encoding/json"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -27,10 +28,13 @@ type index struct {
 	mishaps   []rec
 	audit     []rec // entries of audit logs
 	auditLogs []rec
-	pauses    []span // of Gantry's processes
-	apiDown   []span // something is wrong with Spacelift's API
+	machine   []rec   // how slow it was
+	slowdown  float64 // on average
+	pauses    []span  // of Gantry's processes
+	apiDown   []span  // something is wrong with Spacelift's API
 	ticked    time.Duration
 	skewed    bool // clocks were apart
+	moving    bool // things still ended when the time of the batch was over
 	ordeals   []ordeal
 
 	rule   string // that is applied now
@@ -106,6 +110,7 @@ func newIndex(records []rec) *index {
 	for _, r := range records {
 		x.sort(r)
 	}
+	x.slowdown = slowdown(x.machine, span{0, math.MaxInt64})
 	x.spans()
 	x.retried()
 	x.suffer()
@@ -129,6 +134,7 @@ func (x *index) sort(r rec) {
 		x.setups = append(x.setups, r)
 	case r.Phase != nil:
 		x.phases[r.Phase.Name] = r.Ended
+		x.moving = x.moving || r.Phase.Moving
 	case r.Stack != nil:
 		x.stacks[r.Stack.Stack] = append(x.stacks[r.Stack.Stack], r)
 	case r.Mishap != nil:
@@ -136,6 +142,8 @@ func (x *index) sort(r rec) {
 		x.skewed = x.skewed || strings.Contains(r.Mishap.Kind, "clock")
 	case r.Call != nil && r.Call.Actor == x.batch.Actor:
 		x.call(r)
+	case r.Machine != nil:
+		x.machine = append(x.machine, r)
 	case r.Audit != nil:
 		x.audit = append(x.audit, r)
 	case r.AuditLog != nil:
@@ -332,7 +340,33 @@ func (x *index) slack() time.Duration {
 }
 
 // tick is the time within which Gantry notices what no notification said.
-func (x *index) tick() time.Duration { return 2*x.batch.Reconcile + 5*time.Second }
+func (x *index) tick() time.Duration { return x.slowly(2*x.batch.Reconcile + 5*time.Second) }
+
+// slowly returns the time that takes at most d on a quiet machine, on the machine of
+// the batch.
+func (x *index) slowly(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * x.slowdown)
+}
+
+// slowlyDuring is slowly for something that happened during s.
+func (x *index) slowlyDuring(s span, d time.Duration) time.Duration {
+	around := span{s.from - aftermath, s.to + aftermath}
+	return time.Duration(float64(d) * max(x.slowdown, slowdown(x.machine, around)))
+}
+
+// slowdown returns how slow the machine was on average during s: 1 if it was quiet.
+func slowdown(measured []rec, s span) float64 {
+	sum, n := 0.0, 0.0
+	for _, m := range measured {
+		if s.overlaps(span{m.Began, m.Ended}) {
+			sum, n = sum+m.Machine.Slowdown, n+1
+		}
+	}
+	return max(1, min(sum/max(1, n), mostSlowdown))
+}
+
+// mostSlowdown limits the allowance for slow machines.
+const mostSlowdown = 20
 
 // decode reads JSON that a history quotes; whatever isn't there stays zero.
 func decode[T any](raw json.RawMessage) (v T) {

@@ -134,7 +134,7 @@ func refusalsAreNone(x *index) []Violation {
 }
 
 // askedWithin is the longest pause between two attempts of Gantry's to act on a run,
-// with some more for a busy machine.
+// with some more for the attempts.
 const askedWithin = 90 * time.Second
 
 // tooLateIsTrue finds refusals because Gantry asks Spacelift for something right now,
@@ -145,10 +145,10 @@ func tooLateIsTrue(x *index) []Violation {
 	for _, r := range x.order {
 		for _, q := range r.verdicts("approve") {
 			now, then := r.at(q.Began), r.at(q.Ended)
-			if problem(q) != "too-late" || !was || q.Began < calm+askedWithin || now.N != then.N || now.N == 0 || now.RunState.State != "UNCONFIRMED" {
+			if problem(q) != "too-late" || !was || q.Began < calm+x.slowly(askedWithin) || now.N != then.N || now.N == 0 || now.RunState.State != "UNCONFIRMED" {
 				continue
 			}
-			asked := slices.ContainsFunc(append(r.acts, r.reads...), func(c rec) bool { return c.Ended > q.Began-askedWithin && c.Began < q.Ended })
+			asked := slices.ContainsFunc(append(r.acts, r.reads...), func(c rec) bool { return c.Ended > q.Began-x.slowly(askedWithin) && c.Began < q.Ended })
 			ended := slices.ContainsFunc(append(r.verdicts("reject"), r.operations("stopRun")...), func(o rec) bool { return mayCount(o) && o.Began < q.Ended })
 			if !asked && !ended {
 				all = append(all, violation(r.name(), "an approval is too late for a plan about which Gantry asks nothing", now, q))

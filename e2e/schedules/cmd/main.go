@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -69,6 +70,7 @@ func main() {
 
 func run(ctx context.Context, f flags) (err error) {
 	o := &f.series.Options
+	debug.SetGCPercent(400) // a batch has more memory to spend than processor time
 	o.Progress = func(format string, args ...any) { fmt.Fprintf(os.Stdout, format+"\n", args...) }
 	if _, err := fmt.Sscanf(f.shard, "%d/%d", &f.series.Shard, &f.series.Of); err != nil || f.series.Of < 1 || f.series.Shard < 0 || f.series.Shard >= f.series.Of {
 		return fmt.Errorf("-shard %s: give i/n with i from 0 to n-1, such as 0/2", f.shard)

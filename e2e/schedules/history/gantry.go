@@ -75,10 +75,18 @@ type Execution struct {
 	Bytes  int       `json:"bytes"`
 }
 
+// Machine is how busy the machine is, measured every second.
+type Machine struct {
+	// Slowdown is the time that a piece of work took by the time that it would have taken
+	// with a processor to itself.
+	Slowdown float64 `json:"slowdown"`
+}
+
 // Usage is the memory and processor time of a process at a moment.
 type Usage struct {
-	Name string `json:"name"`
-	RSS  int    `json:"rss"` // bytes
+	Name  string        `json:"name"`
+	RSS   int           `json:"rss"`             // bytes
+	Spent time.Duration `json:"spent,omitempty"` // processor time so far, with that of killed predecessors
 }
 
 // Audit is an entry of a process's audit log, as it is at the end of a batch.

@@ -33,6 +33,7 @@ type Record struct {
 	Mishap    *Mishap    `json:"mishap,omitempty"`
 	Execution *Execution `json:"execution,omitempty"`
 	Usage     *Usage     `json:"usage,omitempty"`
+	Machine   *Machine   `json:"machine,omitempty"`
 	Audit     *Audit     `json:"audit,omitempty"`
 	AuditLog  *AuditLog  `json:"auditLog,omitempty"`
 }
@@ -201,6 +202,9 @@ type Step struct {
 // Phase opens a phase of a batch.
 type Phase struct {
 	Name string `json:"name"`
+	// Moving says that runs and executions still ended when the time of the batch was
+	// over: the machine was too slow for it.
+	Moving bool `json:"moving,omitempty"`
 }
 
 // The phases of a batch.

@@ -34,6 +34,7 @@ type Process struct {
 	done   chan struct{} // closed when cmd has ended
 	asked  bool          // somebody made it end
 	paused bool
+	spent  time.Duration // processor time of those that have ended
 }
 
 func (p *Process) event(event string, err error) {
@@ -90,6 +91,7 @@ func (p *Process) watch(ctx context.Context, cmd *exec.Cmd, done chan struct{}) 
 	err := cmd.Wait()
 	p.mu.Lock()
 	asked := p.asked
+	p.spent += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	p.mu.Unlock()
 	close(done)
 	if asked {
@@ -230,7 +232,43 @@ func (p *Process) FillDisk(bytes int64) error {
 	return nil
 }
 
-// recordUsage records the memory that the program uses.
+// Spent returns the processor time that the program has used, with those of it that
+// have ended.
+func (p *Process) Spent() time.Duration {
+	p.mu.Lock()
+	spent := p.spent
+	p.mu.Unlock()
+	if p.running() {
+		spent += processorTime(p.pid())
+	}
+	return spent
+}
+
+// processorTime returns the processor time that a running process has used; 0 if it
+// has ended. proc_pid_stat(5) describes the fields.
+func processorTime(pid int) (spent time.Duration) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	_, after, _ := strings.Cut(string(stat), ") ") // the name of the program may contain anything
+	for i, field := range strings.Fields(after) {
+		if ticks, err := strconv.ParseInt(field, 10, 64); err == nil && (i == userTime || i == systemTime) {
+			spent += time.Duration(ticks) * time.Second / ticksPerSecond
+		}
+	}
+	return spent
+}
+
+// The positions of processor times among the fields after a program's name, and their
+// unit: Linux counts 100 ticks a second for programs on every machine.
+const (
+	userTime       = 11
+	systemTime     = 12
+	ticksPerSecond = 100
+)
+
+// recordUsage records the memory and the processor time that the program uses.
 func (p *Process) recordUsage() {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid()))
 	if err != nil {
@@ -239,7 +277,7 @@ func (p *Process) recordUsage() {
 	for line := range strings.SplitSeq(string(status), "\n") {
 		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmRSS:" {
 			if kilobytes, err := strconv.Atoi(fields[1]); err == nil {
-				p.history.Add(history.Record{Usage: &history.Usage{Name: p.Name, RSS: kilobytes << 10}})
+				p.history.Add(history.Record{Usage: &history.Usage{Name: p.Name, RSS: kilobytes << 10, Spent: p.Spent()}})
 			}
 		}
 	}

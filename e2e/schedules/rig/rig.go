@@ -80,6 +80,7 @@ type Rig struct {
 	executor client.Client
 	stranger *issuertest.Issuer // signs in the name of the issuer, with another key
 	servers  []*http.Server
+	stop     context.CancelFunc // ends the measuring of the machine
 }
 
 // Gantry is one process of the product.
@@ -131,6 +132,9 @@ func (r *Rig) Start(ctx context.Context) error {
 		}
 	}
 	r.History.Add(history.Record{Setup: &r.setup})
+	measuring, stop := context.WithCancel(ctx)
+	r.stop = stop
+	go measure(measuring, r.History)
 	return nil
 }
 
@@ -178,13 +182,15 @@ func (r *Rig) startTemporal(ctx context.Context) error {
 func (r *Rig) program(binary string, env []string, args ...string) *exec.Cmd {
 	cmd := exec.Command(binary, args...)                               //nolint:noctx // Close ends it
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing outlives a driver that is killed
-	cmd.Env = append([]string{"HOME=" + r.options.Dir, "PATH=" + os.Getenv("PATH"), "GOMAXPROCS=2"}, env...)
+	// Programs that live for minutes spend memory, of which there is enough, rather than
+	// processor time on collecting garbage.
+	cmd.Env = append([]string{"HOME=" + r.options.Dir, "PATH=" + os.Getenv("PATH"), "GOMAXPROCS=2", "GOGC=400"}, env...)
 	return cmd
 }
 
 func (r *Rig) startSpacelift(ctx context.Context) error {
 	s := &Spacelift{
-		history: r.History, runs: map[string][]Run{}, stacks: map[string]simulator.StackStatus{},
+		history: r.History, shown: map[string]int{}, runs: map[string][]Run{}, stacks: map[string]simulator.StackStatus{},
 		old: map[uint64]oldAnswer{}, random: rand.New(rand.NewPCG(r.options.Seed, 2)),
 	}
 	s.Simulator = simulator.New(simulator.Options{
@@ -331,8 +337,26 @@ func (r *Rig) RecordUsage() {
 	}
 }
 
+// Spent returns the processor time that each process has used so far, as text, with
+// that of the driver.
+func (r *Rig) Spent() (all time.Duration, each string) {
+	var parts []string
+	add := func(name string, spent time.Duration) {
+		all += spent
+		parts = append(parts, fmt.Sprintf("%s %s", name, spent.Round(100*time.Millisecond)))
+	}
+	for _, p := range r.Processes() {
+		add(p.Name, p.Spent())
+	}
+	add("driver", processorTime(os.Getpid()))
+	return all, strings.Join(parts, ", ")
+}
+
 // Close ends everything.
 func (r *Rig) Close() {
+	if r.stop != nil {
+		r.stop()
+	}
 	for _, g := range append(append([]*Gantry{}, r.Replicas...), r.Worker) {
 		if g != nil && g.Process != nil {
 			g.Kill()

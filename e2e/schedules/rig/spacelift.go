@@ -28,6 +28,7 @@ type Spacelift struct {
 
 	mu     sync.RWMutex     // guards what follows
 	moves  int              // states that runs have entered
+	shown  map[string]int   // answers that showed a run, by its id
 	runs   map[string][]Run // by stack, oldest first
 	stacks map[string]simulator.StackStatus
 	cut    float64 // probability that a request breaks before it has an effect
@@ -116,6 +117,11 @@ func (s *Spacelift) RequestAnswered(r simulator.Request, data []byte) {
 		Metadata: r.Metadata, Executed: r.Executed, Status: r.Status, Errors: r.Errors, Fault: string(r.Fault), Size: len(data),
 	}
 	call.Runs, call.Stacks = seen(data)
+	s.mu.Lock()
+	for _, run := range call.Runs {
+		s.shown[run.Run]++
+	}
+	s.mu.Unlock()
 	if slices.Contains(call.Fields, "apiKeyUser") {
 		call.Arguments = nil
 	}
@@ -146,6 +152,13 @@ func (s *Spacelift) Moves() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.moves
+}
+
+// Shown returns how many answers have shown a run.
+func (s *Spacelift) Shown(run string) int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.shown[run]
 }
 
 // AwaitsPeople reports whether a run waits for people in Spacelift.
