@@ -135,8 +135,8 @@ e2e: ## Drive the built programs over HTTP, and execute the documents' commands 
 	$(GOTESTSUM) -count=1 -timeout 20m -parallel 4 $(DOCUMENTS) $$(go list ./e2e/... | grep -v -E '/e2e/(postgres|docker|schedules)$$')
 
 .PHONY: schedules
-schedules: ## Run a few hundred random schedules in a storm of mishaps, on a seed of the day
-	@seed=$${SEED:-$$(date -u +%Y%m%d)}; echo "seed $$seed: reproduce it with SEED=$$seed make faults"; \
+schedules: ## Run 200 random schedules in a storm of mishaps, on a seed of the day or on SEED
+	@seed=$${SEED:-$$(date -u +%Y%m%d)}; echo "seed $$seed: reproduce it with SEED=$$seed make schedules"; \
 		SEED=$$seed $(GOTESTSUM) -count=1 -timeout 20m ./e2e/schedules
 
 .PHONY: faults
@@ -185,7 +185,7 @@ mutants: ## Break Gantry in each way that e2e/schedules/mutants lists, until the
 	go run ./e2e/schedules/mutants/run -results dist/mutants.jsonl $(ARGS)
 
 .PHONY: check
-check: verify contract check-fmt lint workflowcheck fuzz-briefly test e2e ## Everything that CI runs
+check: verify contract check-fmt lint workflowcheck fuzz-briefly test e2e schedules ## Everything that CI runs
 
 .PHONY: fuzz-briefly
 fuzz-briefly: ## Fuzz every target for 3 seconds each

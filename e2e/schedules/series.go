@@ -114,13 +114,22 @@ func (s Series) Batch(ctx context.Context, seed uint64) (Result, error) {
 	result := Result{Seed: seed, Schedules: o.Schedules, At: began.UTC(), Took: time.Since(began).Round(time.Second).String(), Matrix: report.Matrix}
 	for _, v := range report.Violations {
 		result.Violations = append(result.Violations, fmt.Sprintf("%s: %s: %s", v.Rule, v.Subject, v.Says))
-		o.Progress("%s", v)
+		o.Progress("%s\n    %s", v, o.reproduce(seed, v))
 	}
 	o.Progress("seed %d: %d violations in %s", seed, len(result.Violations), result.Took)
 	if len(result.Violations) > 0 {
 		err = s.keep(dir, seed)
 	}
 	return result, errors.Join(err, s.add(result))
+}
+
+// reproduce says how a violation is reproduced, and reduced to what it takes.
+func (o Options) reproduce(seed uint64, v checker.Violation) string {
+	command := fmt.Sprintf("go run ./e2e/schedules/cmd -seed %d -schedules %d -storm %s", seed, o.Schedules, o.Storm)
+	if v.Schedule == 0 {
+		return "reproduce it: " + command
+	}
+	return fmt.Sprintf("reproduce it: %s\n    reduce it: %s -schedule %d -rule %s -minimise", command, command, v.Schedule, v.Rule)
 }
 
 func (s Series) add(r Result) error {
