@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gantryhq/gantry/e2e/schedules/checker"
+	"github.com/gantryhq/gantry/e2e/schedules/script"
 )
 
 // TestMutantsApplyAndCompile builds what the mutants change, as many together as
@@ -73,5 +76,30 @@ func TestMutantsHaveNames(t *testing.T) {
 			t.Errorf("mutant %q has no name of its own, or breaks nothing", m.Name)
 		}
 		seen[m.Name] = true
+	}
+}
+
+// Every mutant says which rules it breaks, and in which stories.
+func TestMutantsHaveSigns(t *testing.T) {
+	for _, m := range All {
+		sign := SignOf(m)
+		if len(sign.Rules) == 0 {
+			t.Errorf("%s: no rule is named that it breaks", m.Name)
+		}
+		for _, rule := range sign.Rules {
+			if !slices.ContainsFunc(checker.Rules, func(r checker.Rule) bool { return r.Name == rule }) {
+				t.Errorf("%s: there is no rule %s", m.Name, rule)
+			}
+		}
+		for _, story := range sign.Stories {
+			if !slices.Contains(script.Kinds(), story) {
+				t.Errorf("%s: there is no story %s", m.Name, story)
+			}
+		}
+	}
+	for name := range signs {
+		if _, known := Find(name); !known {
+			t.Errorf("there is no mutant %s", name)
+		}
 	}
 }

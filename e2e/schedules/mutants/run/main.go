@@ -13,6 +13,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -27,6 +28,7 @@ import (
 	"github.com/gantryhq/gantry/e2e/schedules/history"
 	"github.com/gantryhq/gantry/e2e/schedules/mutants"
 	"github.com/gantryhq/gantry/e2e/schedules/rig"
+	"github.com/gantryhq/gantry/e2e/schedules/script"
 )
 
 // none is Gantry as it is.
@@ -39,9 +41,8 @@ func main() {
 	flag.StringVar(&o.results, "results", "mutants.jsonl", "file of the results, one a line")
 	flag.StringVar(&o.only, "only", "", "run these mutants alone, with commas between; none is Gantry as it is")
 	flag.IntVar(&o.most, "most", 1000, "schedules after which a mutant has survived")
-	flag.IntVar(&o.batch.Schedules, "schedules", 125, "schedules of a batch")
-	flag.DurationVar(&o.batch.Storm, "storm", 30*time.Second, "length of the storm of a batch")
-	flag.DurationVar(&o.batch.Bound, "bound", 4*time.Minute, "longest calm of a batch")
+	flag.IntVar(&o.batch.Schedules, "schedules", 60, "schedules of a mutant's first batch; each further one has twice as many, up to 250")
+	flag.DurationVar(&o.batch.Bound, "bound", 3*time.Minute, "longest time after the storm in which nothing moves before everything has ended")
 	flag.DurationVar(&o.batch.Reconcile, "reconcile", 5*time.Second, "interval of Reconcile")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of the first batch of each mutant")
 	flag.StringVar(&o.keep, "keep", "", "folder for the histories that show a violation")
@@ -57,6 +58,7 @@ type options struct {
 	most                int
 	seed                uint64
 	batch               schedules.Options
+	programs            rig.Programs
 }
 
 // result is the fate of a mutant.
@@ -74,7 +76,10 @@ func (o options) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	all := append([]mutants.Mutant{{Name: none}}, mutants.All...)
+	if o.programs, err = rig.Build(); err != nil {
+		return err
+	}
+	all := append(slices.Clone(mutants.All), mutants.Mutant{Name: none})
 	survived := 0
 	for _, m := range all {
 		was, done := known[m.Name]
@@ -141,22 +146,26 @@ func (o options) note(r result) error {
 	return errors.Join(json.NewEncoder(file).Encode(r), file.Close())
 }
 
-// play plays batches against a mutant.
+// play plays batches against a mutant, small ones first.
 func (o options) play(ctx context.Context, m mutants.Mutant) (result, error) {
-	programs, err := build(ctx, m)
+	programs, err := o.build(ctx, m)
 	if err != nil {
 		return result{}, err
 	}
+	if programs.Gantry != o.programs.Gantry {
+		defer func() { _ = os.RemoveAll(filepath.Dir(programs.Gantry)) }() // a temporary one
+	}
 	r := result{Mutant: m.Name}
-	for seed := o.seed; r.Schedules < o.most; seed++ {
+	for seed, size := o.seed, o.batch.Schedules; r.Schedules < o.most; seed, size = seed+1, min(2*size, largest) {
+		size = min(size, o.most-r.Schedules)
+		found, err := o.playBatch(ctx, m, programs, seed, size)
 		if ctx.Err() != nil {
 			return result{}, context.Cause(ctx)
 		}
-		found, err := o.playBatch(ctx, m, programs, seed)
 		if err != nil {
 			return result{}, err
 		}
-		r.Schedules += o.batch.Schedules
+		r.Schedules += size
 		if len(found) > 0 {
 			r.Caught, r.Rule, r.Says, r.Seed = true, found[0].Rule, found[0].Subject+": "+found[0].Says, seed
 			break
@@ -165,47 +174,91 @@ func (o options) play(ctx context.Context, m mutants.Mutant) (result, error) {
 	return r, nil
 }
 
-// patient are the rules that need a batch that has settled: within a short calm,
-// they find something in any Gantry.
-var patient = []string{"settled", "accepted", "executions", "released", "current"}
+// The schedules of the largest batch, and the length of a storm for each schedule.
+const (
+	largest     = 250
+	perSchedule = 200 * time.Millisecond
+	leastStorm  = 12 * time.Second
+)
 
-func (o options) playBatch(ctx context.Context, m mutants.Mutant, programs rig.Programs, seed uint64) (found []checker.Violation, err error) {
+// late are the rules that need a batch that has ended, besides those that are patient.
+var late = []string{"audit", "recorded", "bypasses", "messages", "budgets", "linearizable"}
+
+// playBatch returns what in a batch breaks a rule that the mutant should break. The
+// batch ends as soon as there is something.
+func (o options) playBatch(ctx context.Context, m mutants.Mutant, programs rig.Programs, seed uint64, size int) (found []checker.Violation, err error) {
 	batch := o.batch
-	batch.Programs, batch.Seed = programs, seed
-	if batch.Dir, err = os.MkdirTemp(o.keep, "gantry-mutant-"); err != nil {
+	batch.Programs, batch.Seed, batch.Schedules = programs, seed, size
+	batch.Storm = max(leastStorm, time.Duration(size)*perSchedule)
+	if batch.Scripts = scripts(seed, size, mutants.SignOf(m).Stories); batch.Scripts != nil {
+		batch.Schedules = slices.Max(slices.Collect(maps.Keys(batch.Scripts)))
+	}
+	if batch.Dir, err = os.MkdirTemp(schedules.MemoryFolder(), "mutant-"); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(batch.Dir)) }()
-	settled := true
-	batch.Progress = func(format string, args ...any) {
-		settled = settled && format != "not settled within %s: %s"
-	}
-	if err := schedules.Run(ctx, batch); err != nil {
-		return nil, err
-	}
-	file, err := os.Open(schedules.HistoryFile(batch.Dir))
+	unready := slices.Concat(late, checker.Patient)
+	batch.Progress = func(string, ...any) {}
+	batch.Enough = func(sofar checker.Report) bool { return len(shown(m, sofar, unready)) > 0 }
+	report, err := schedules.RunAndJudge(ctx, batch)
 	if err != nil {
 		return nil, err
 	}
-	records, err := history.Load(file)
-	if err = errors.Join(err, file.Close()); err != nil {
-		return nil, err
+	if found = shown(m, report, unready); len(found) == 0 {
+		found = shown(m, report, nil)
 	}
-	found = checker.Check(records)
-	if !settled {
-		found = slices.DeleteFunc(found, func(v checker.Violation) bool { return slices.Contains(patient, v.Rule) })
+	if len(report.Violations) > 0 && o.keep != "" {
+		err = copyFile(schedules.HistoryFile(batch.Dir), filepath.Join(o.keep, fmt.Sprintf("%s-%d.jsonl", m.Name, seed)))
 	}
-	if len(found) > 0 && o.keep != "" {
-		return found, os.Rename(schedules.HistoryFile(batch.Dir), filepath.Join(o.keep, fmt.Sprintf("%s-%d.jsonl", m.Name, seed)))
+	for _, v := range report.Violations {
+		if !slices.ContainsFunc(found, func(f checker.Violation) bool { return f.Rule == v.Rule }) {
+			fmt.Fprintf(os.Stderr, "%s, seed %d: it breaks %s as well: %s: %s\n", m.Name, seed, v.Rule, v.Subject, v.Says)
+		}
 	}
-	return found, nil
+	return found, err
 }
 
-// build builds Gantry with the changes of a mutant.
-func build(ctx context.Context, m mutants.Mutant) (rig.Programs, error) {
-	programs, err := rig.Build()
-	if err != nil || m.Name == none {
-		return programs, err
+// shown returns the violations by which a mutant shows, without those of some rules.
+// Gantry as it is shows by all.
+func shown(m mutants.Mutant, report checker.Report, without []string) []checker.Violation {
+	return slices.DeleteFunc(slices.Clone(report.Violations), func(v checker.Violation) bool {
+		return slices.Contains(without, v.Rule) || m.Name != none && !slices.Contains(mutants.SignOf(m).Rules, v.Rule)
+	})
+}
+
+// scripts returns schedules of a seed by their number, three quarters of them of the
+// given stories; nil if all stories will do.
+func scripts(seed uint64, size int, stories []string) map[int]history.Script {
+	if len(stories) == 0 {
+		return nil
+	}
+	taken, others := map[int]history.Script{}, 0
+	for n := 1; len(taken) < size; n++ {
+		s := script.New(seed, n)
+		if !slices.Contains(stories, s.Kind) {
+			if others >= size/4 {
+				continue
+			}
+			others++
+		}
+		taken[n] = s
+	}
+	return taken
+}
+
+func copyFile(from, to string) error {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, text, 0o600)
+}
+
+// build builds Gantry with the changes of a mutant, in a folder of its own.
+func (o options) build(ctx context.Context, m mutants.Mutant) (rig.Programs, error) {
+	programs := o.programs
+	if m.Name == none {
+		return programs, nil
 	}
 	// bin/e2e/gantry
 	root := filepath.Dir(filepath.Dir(filepath.Dir(programs.Gantry)))
@@ -213,16 +266,15 @@ func build(ctx context.Context, m mutants.Mutant) (rig.Programs, error) {
 	if err != nil {
 		return programs, err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
 	overlay, err := mutants.Overlay(root, dir, m)
 	if err != nil {
-		return programs, err
+		return programs, errors.Join(err, os.RemoveAll(dir))
 	}
-	programs.Gantry = filepath.Join(filepath.Dir(programs.Gantry), "gantry-mutant")
+	programs.Gantry = filepath.Join(dir, "gantry")
 	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-overlay", overlay, "-o", programs.Gantry, "./cmd/gantry")
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return programs, fmt.Errorf("build: %w\n%s", err, out)
+		return programs, errors.Join(fmt.Errorf("build: %w\n%s", err, out), os.RemoveAll(dir))
 	}
 	return programs, nil
 }
