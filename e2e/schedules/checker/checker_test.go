@@ -48,6 +48,42 @@ func TestAnAnswerThatCameAfterTheActIsNoWarning(t *testing.T) {
 	}
 }
 
+// Two attempts at one act can overlap when Temporal gives up the first: the second has
+// read the run before the first had an effect.
+func TestAttemptsThatOverlapAccuseNobody(t *testing.T) {
+	for name, story := range stories {
+		t.Run(name, func(t *testing.T) {
+			records := story()
+			i := slices.IndexFunc(records, mutation("runConfirm"))
+			if i < 1 || records[i-1].Call == nil {
+				t.Skip("nothing is confirmed")
+			}
+			for j := i; j < len(records); j++ {
+				records[j].Ended += 2 * time.Second
+				if j > i {
+					records[j].Began += 2 * time.Second
+				}
+			}
+			read, again := records[i-1], records[i]
+			read.Began, read.Ended = records[i].Began+100*time.Millisecond, records[i].Began+200*time.Millisecond
+			again.Began, again.Ended = records[i].Ended+time.Millisecond, records[i].Ended+2*time.Millisecond
+			blindly := func(v Violation) bool { return v.Rule == "fresh-check" }
+			for attempts, want := range map[string]bool{"of their own": false, "of one": true} {
+				overlapping := slices.Insert(slices.Clone(records), i+1, again)
+				if attempts == "of their own" {
+					overlapping = slices.Insert(overlapping, i, read)
+				}
+				for j := range overlapping {
+					overlapping[j].N = j + 1
+				}
+				if found := Check(overlapping); slices.ContainsFunc(found, blindly) != want {
+					t.Errorf("with a reading %s: %v", attempts, found)
+				}
+			}
+		})
+	}
+}
+
 // A machine that is ten times slower than a quiet one accuses nobody of being slow.
 func TestASlowMachineAccusesNobody(t *testing.T) {
 	for name, story := range stories {

@@ -14,8 +14,9 @@ import (
 // the act: the documents allow a second, the rest is for the way there and back.
 const longestGap = 3 * time.Second
 
-// freshCheck finds acts without a read right before them, and acts that follow another
-// one without a read in between that shows what that did.
+// freshCheck finds acts without a read right before them, and acts that rest on the read
+// of an earlier one. Attempts may overlap, since Temporal gives up one that it can't
+// reach: then each has a read of its own.
 func freshCheck(x *index) []Violation {
 	var all []Violation
 	checked := []string{"runConfirm", "runDiscard", "runRetry", "runReview"}
@@ -28,7 +29,7 @@ func freshCheck(x *index) []Violation {
 			all = append(all, violation(a.run.name(), fmt.Sprintf("Gantry acted %s after it had read the run", (a.call.Began-a.read.Ended).Round(time.Millisecond)), a.read, a.call))
 		}
 		for _, before := range a.run.acts {
-			if before.N < a.call.N && before.Ended <= a.call.Began && slices.Contains(checked, before.Call.Fields[0]) && before.Ended > a.read.Began {
+			if before.N < a.call.N && before.Ended <= a.call.Began && slices.Contains(checked, before.Call.Fields[0]) && x.act(a.run, before).read.N == a.read.N {
 				all = append(all, violation(a.run.name(), "Gantry sent "+a.call.Call.Fields[0]+" after "+before.Call.Fields[0]+" without reading the run in between", before, a.read, a.call))
 			}
 		}
