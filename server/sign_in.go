@@ -1,7 +1,6 @@
 package server
 
 import (
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net"
@@ -16,12 +15,6 @@ import (
 
 	"github.com/gantryhq/gantry/audit"
 	"github.com/gantryhq/gantry/authority"
-)
-
-// csrfHeader and csrfField carry the token that a page sends with each change.
-const (
-	csrfHeader = "X-CSRF-Token"
-	csrfField  = "csrf_token"
 )
 
 // Names of cookies, before the prefix that keeps other hosts from setting them.
@@ -233,7 +226,7 @@ func (s *signIn) genuine(r *http.Request, session authority.Session) error {
 		r.Body = http.MaxBytesReader(nil, r.Body, maxAPIBody)
 		token = r.PostFormValue(csrfField)
 	}
-	if s.guard.Check(r) != nil || subtle.ConstantTimeCompare([]byte(token), []byte(session.CSRF)) != 1 {
+	if s.guard.Check(r) != nil || !isToken(token, session.CSRF) {
 		return errCrossSite
 	}
 	return nil

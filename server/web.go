@@ -69,8 +69,8 @@ func (k *keyring) page(pages *web.Pages, w http.ResponseWriter, r *http.Request)
 	}
 }
 
-// csrf returns the token that forms of a request's session must send; empty without a
-// session.
+// csrf returns the token that forms of a request's session must send, masked for one page;
+// empty without a session.
 func (k *keyring) csrf(r *http.Request) string {
 	if k.signIn == nil || len(r.Header.Values("Authorization")) > 0 {
 		return ""
@@ -79,7 +79,7 @@ func (k *keyring) csrf(r *http.Request) string {
 	if err != nil {
 		return ""
 	}
-	return session.CSRF
+	return maskToken(session.CSRF)
 }
 
 // notFound answers browsers with a page, and programs with a problem.
