@@ -53,15 +53,22 @@ func span(d time.Duration) string {
 	return "0 s"
 }
 
-// exact returns a time for people, with its zone.
-func exact(t time.Time) string { return t.UTC().Format("Mon 2 Jan 2006, 15:04:05 UTC") }
+// exact returns a time for people, in the viewer's time zone, which it names.
+func exact(ctx context.Context, t time.Time) string {
+	return t.In(viewOf(ctx).zone).Format("Mon 2 Jan 2006, 15:04:05 MST")
+}
 
-// clock returns the time of day, with the date unless it is today.
+// clock returns the time of day in the viewer's time zone, with the date unless it is today.
 func clock(ctx context.Context, t time.Time) string {
-	if t.UTC().Format(time.DateOnly) == viewOf(ctx).now.UTC().Format(time.DateOnly) {
-		return t.UTC().Format("15:04")
+	v := viewOf(ctx)
+	t = t.In(v.zone)
+	switch now := v.now.In(v.zone); {
+	case t.Format(time.DateOnly) == now.Format(time.DateOnly):
+		return t.Format("15:04")
+	case t.Year() == now.Year():
+		return t.Format("2 Jan, 15:04")
 	}
-	return t.UTC().Format("2 Jan 15:04")
+	return t.Format("2 Jan 2006, 15:04")
 }
 
 func machine(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -31,7 +31,7 @@ var signInRefusals = map[string]string{
 // signIn is the page where people sign in.
 func (p *Pages) signIn(w http.ResponseWriter, r *http.Request) {
 	securityHeaders(w)
-	v := &view{pages: p, depth: depthOf(r), now: p.Now(), path: r.URL.Path}
+	v := &view{pages: p, depth: depthOf(r), now: p.Now(), path: r.URL.Path, zone: browserZone(r)}
 	r = r.WithContext(context.WithValue(r.Context(), viewKey{}, v))
 	q := r.URL.Query()
 	refused := ""

@@ -20,6 +20,7 @@ type view struct {
 	depth int    // of the page's address
 	path  string // of the page
 	now   time.Time
+	zone  *time.Location // of the viewer's browser, or UTC
 }
 
 type viewKey struct{}

@@ -149,7 +149,7 @@ func (p *Pages) page(pattern string, f func(*call) (answer, error)) {
 
 // begin finds the caller and prepares the view. It returns a call also with an error.
 func (p *Pages) begin(w http.ResponseWriter, r *http.Request) (*call, error) {
-	v := &view{pages: p, depth: depthOf(r), now: p.Now(), path: r.URL.Path}
+	v := &view{pages: p, depth: depthOf(r), now: p.Now(), path: r.URL.Path, zone: browserZone(r)}
 	r = r.WithContext(context.WithValue(r.Context(), viewKey{}, v))
 	c := &call{Request: r, w: w, API: p.client(w, r)}
 	me, err := c.API.GetCallerWithResponse(r.Context())

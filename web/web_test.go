@@ -5,10 +5,13 @@ import (
 	"compress/gzip"
 	"io"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/web"
 	"github.com/gantryhq/gantry/web/webtest"
 )
@@ -110,4 +113,24 @@ func TestNotFoundPage(t *testing.T) {
 	if d.Status != http.StatusNotFound || d.All("title")[0].Text() != "There's nothing here · Gantry" {
 		t.Errorf("%d, titled %q", d.Status, d.All("title")[0].Text())
 	}
+}
+
+// Times are in the zone of the viewer's browser, with the date unless it is today there.
+func TestTimesInTheViewersZone(t *testing.T) {
+	s := webtest.New(t)
+	s.Answer("GET /v1/runs", api.RunList{Runs: []api.RunSummary{
+		aRunAt("late", time.Date(2026, 1, 1, 15, 30, 0, 0, time.UTC)), aRunAt("old", time.Date(2025, 7, 31, 6, 0, 0, 0, time.UTC)),
+	}})
+	for zone, want := range map[string][]string{"": {"15:30", "31 Jul 2025, 06:00"}, "Asia/Tokyo": {"2 Jan, 00:30", "31 Jul 2025, 15:00"}, "nowhere": {"15:30"}} {
+		text := s.Get("runs", "Cookie", "gantry_zone="+url.QueryEscape(zone)).Text()
+		for _, w := range want {
+			if !strings.Contains(text, w) {
+				t.Errorf("%s: the list lacks %q: %s", zone, w, text)
+			}
+		}
+	}
+}
+
+func aRunAt(stack string, at time.Time) api.RunSummary {
+	return plan(1, stack, func(r *api.RunSummary) { r.StartedAt = at })
 }

@@ -21,14 +21,19 @@ func zoneOf(r *http.Request) (zone *time.Location, asked bool, bad string) {
 		}
 		bad = name
 	}
+	return browserZone(r), false, bad
+}
+
+// browserZone returns the time zone of the viewer's browser; UTC before a script has sent it.
+func browserZone(r *http.Request) *time.Location {
 	if cookie, err := r.Cookie(zoneCookie); err == nil {
 		if name, err := url.QueryUnescape(cookie.Value); err == nil {
 			if zone, ok := loadZone(name); ok {
-				return zone, false, bad
+				return zone
 			}
 		}
 	}
-	return time.UTC, false, bad
+	return time.UTC
 }
 
 func loadZone(name string) (*time.Location, bool) {

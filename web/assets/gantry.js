@@ -22,9 +22,11 @@
 	// Ages and countdowns go by the server's clock: the viewer's may be wrong.
 	const ahead = Date.parse(document.querySelector("meta[name=now]").content) - Date.now();
 	const at = (element) => Date.parse(element.dateTime);
-	const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-	const dated = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-	const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+	// The same words as clock and exact in parts.go: pages are in English, whatever the browser's language.
+	const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+	const dated = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+	const older = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+	const whole = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "long" });
 
 	const put = (element, text) => {
 		if (element.textContent !== text) element.textContent = text;
@@ -35,10 +37,11 @@
 		for (const e of document.querySelectorAll("time[data-countdown]")) put(e, span(Math.max(0, at(e) - now) / 1000));
 	};
 	const localize = (root) => {
-		const today = new Date(Date.now() + ahead).toDateString();
+		const now = new Date(Date.now() + ahead);
 		for (const e of root.querySelectorAll("time[data-clock]")) {
 			const t = new Date(at(e));
-			put(e, (t.toDateString() === today ? clock : dated).format(t));
+			const format = t.toDateString() === now.toDateString() ? clock : t.getFullYear() === now.getFullYear() ? dated : older;
+			put(e, format.format(t));
 		}
 		for (const e of root.querySelectorAll("time")) e.title = whole.format(at(e));
 	};
