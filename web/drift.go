@@ -31,6 +31,9 @@ type sibling struct {
 	values      map[string]driftValue // by setting
 }
 
+// name returns what the column of a stack is called.
+func (s sibling) name() string { return cmp.Or(s.Environment, s.Stack.Stack) }
+
 // driftRow is a setting in several environments.
 type driftRow struct {
 	Setting string

@@ -59,6 +59,14 @@ func phaseClass(r api.RunSummary) string {
 	return "soft"
 }
 
+// phaseWord returns how far a run is: its phase, or the state that it ended in.
+func phaseWord(r api.RunSummary) string {
+	if r.Phase == api.PhaseDone && r.State != "" {
+		return stateWords(r.State)
+	}
+	return string(r.Phase)
+}
+
 // stateWords returns a state of Spacelift's in small letters.
 func stateWords(state api.RunState) string {
 	return strings.ToLower(strings.ReplaceAll(state, "_", " "))

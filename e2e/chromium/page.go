@@ -14,12 +14,12 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// Widths are those of a phone, a laptop and a 4K screen.
-var Widths = []int64{360, 1280, 3840}
+// Widths are those of a phone, a tablet, a laptop and a 4K screen.
+var Widths = []int64{360, 768, 1280, 3840}
 
 // Survey opens a page at each width, light and dark. It reports what axe-core finds, what
-// is wider than the window, and errors in the console. Pictures go to the folder in
-// SURVEY, if it is set.
+// is wider than the window, what scrolls sideways on a phone, and errors in the console.
+// Pictures go to the folder in SURVEY, if it is set.
 func (b *Tab) Survey(url, name string) {
 	b.t.Helper()
 	for _, scheme := range []string{"light", "dark"} {
@@ -41,6 +41,11 @@ func (b *Tab) Inspect(name string) {
 	if wide := Get(b, chromedp.Evaluate[[]string](outside)); len(wide) > 0 {
 		b.t.Errorf("%s: wider than the window: %q", name, wide)
 	}
+	const sideways = `innerWidth > 640 ? [] : [...document.querySelectorAll("main, main *, nav")].filter(e => e.scrollWidth > e.clientWidth + 1 &&
+		["auto", "scroll"].includes(getComputedStyle(e).overflowX) && e.clientWidth > 1 && !e.matches("textarea, input")).map(e => e.outerHTML.slice(0, 200))`
+	if scrolls := Get(b, chromedp.Evaluate[[]string](sideways)); len(scrolls) > 0 {
+		b.t.Errorf("%s: scrolls sideways on a phone: %q", name, scrolls)
+	}
 	for _, v := range b.Axe() {
 		b.t.Errorf("%s: %s", name, v)
 	}
@@ -51,7 +56,7 @@ func (b *Tab) Inspect(name string) {
 	}
 	b.forget()
 	if folder := os.Getenv("SURVEY"); folder != "" {
-		png := Get(b, chromedp.CaptureScreenshot())
+		png := Get(b, chromedp.FullScreenshot(100))
 		if err := os.WriteFile(filepath.Join(folder, name+".png"), png, 0o600); err != nil {
 			b.t.Error(err)
 		}
