@@ -33,7 +33,7 @@ func TestQueriesThatDoNotFit(t *testing.T) {
 		"Stack=app-prod":             {"Stack", "use stack"},
 		"stacks=app-prod":            {"stacks", "use stack"},
 		"page_size=10":               {"page_size", "use pageSize"},
-		"limit=10":                   {"limit", "use one of account, stack, label, space, author, state, phase, ended, canDecide, waiting, held, bypassed, since, until, order, pageSize, pageToken"},
+		"limit=10":                   {"limit", "use one of account, stack, label, space, author, state, phase, ended, commit, run, chain, group, canDecide, waiting, held, bypassed, since, until, order, pageSize, pageToken"},
 		"=x":                         {"", "is not a parameter"},
 		"stack=a&stack=b":            {"stack", "more than once"},
 		"pageSize=1&pageSize=2":      {"pageSize", "more than once"},

@@ -44,6 +44,14 @@ type hub struct {
 	from      string             // everything that changed since then is an entry
 	cursor    string             // the newest change
 	stop      context.CancelFunc // ends the readings; nil while nobody listens
+
+	waiting waitingRuns
+	began   time.Time     // when the last reading began that succeeded
+	has     int           // the changes of this replica's before that
+	changes int           // of this replica's
+	failing bool          // the last reading did not succeed
+	next    chan struct{} // closed once the next reading has ended
+	wake    chan struct{} // has the hub read now
 }
 
 // entry is the newest form of a run, a chain or an account. Its times are those of
@@ -66,7 +74,7 @@ type listener struct {
 }
 
 func newHub(h *handlers) *hub {
-	return &hub{h: h, listeners: map[*listener]bool{}, entries: map[string]entry{}}
+	return &hub{h: h, listeners: map[*listener]bool{}, entries: map[string]entry{}, next: make(chan struct{}), wake: make(chan struct{}, 1)}
 }
 
 func earlier(t string, by time.Duration) string {
@@ -121,8 +129,15 @@ func (b *hub) leave(l *listener) {
 	defer b.mu.Unlock()
 	if delete(b.listeners, l); len(b.listeners) == 0 {
 		b.stop()
-		b.stop = nil
+		b.stop, b.waiting = nil, waitingRuns{}
+		b.readEnded()
 	}
+}
+
+// readEnded continues those who wait for a reading. Called with mu held.
+func (b *hub) readEnded() {
+	close(b.next)
+	b.next = make(chan struct{})
 }
 
 // take returns what a listener has to send, oldest change first, and whether it missed
@@ -152,21 +167,48 @@ func (l *listener) wake() {
 func (b *hub) run(ctx context.Context) {
 	wait, accounts := hubInterval, time.Time{}
 	for ctx.Err() == nil {
-		if err := b.readChanges(ctx); err != nil {
-			wait = min(2*wait, hubSlowest) // nothing is lost: the next reading begins at the same time
-			b.h.log.DebugContext(ctx, "events can't be read", "error", err)
-		} else {
+		if b.readRuns(ctx) {
 			wait = hubInterval
+		} else {
+			wait = min(2*wait, hubSlowest) // nothing is lost: the next reading begins at the same time
 		}
 		if time.Since(accounts) >= accountsInterval {
 			accounts = time.Now()
-			b.readAccounts(ctx)
+			go b.readAccounts(ctx) // lists may wait for the next reading of runs
 		}
 		select {
 		case <-ctx.Done():
+		case <-b.wake:
 		case <-time.After(wait):
 		}
 	}
+}
+
+// readRuns reads what has changed, and from time to time all runs that wait. It reports
+// whether Temporal answered.
+func (b *hub) readRuns(ctx context.Context) bool {
+	b.mu.Lock()
+	began, has := time.Now(), b.changes
+	b.mu.Unlock()
+	err := b.readChanges(ctx)
+	b.mu.Lock()
+	due := began.Sub(b.waiting.read) >= waitingInterval
+	b.mu.Unlock()
+	if err == nil && due {
+		err = b.readWaiting(ctx)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if ctx.Err() != nil {
+		return false
+	}
+	if b.failing = err != nil; err != nil {
+		b.h.log.DebugContext(ctx, "events can't be read", "error", err)
+	} else {
+		b.began, b.has = began, has
+	}
+	b.readEnded()
+	return err == nil
 }
 
 func (b *hub) readChanges(ctx context.Context) error {
@@ -179,8 +221,13 @@ func (b *hub) readChanges(ctx context.Context) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	b.waiting.take(changed)
 	b.keep(changed, true)
 	if !complete { // more changed within seconds than it can know
+		b.waiting = waitingRuns{}
 		b.from = managed.ListedTime(time.Now())
 		for l := range b.listeners {
 			l.missed = true
@@ -267,7 +314,7 @@ func (b *hub) read(ctx context.Context, since string) (changed map[string]entry,
 			id := e.GetExecution().GetWorkflowId()
 			next := entry{changed: keyword(e.GetSearchAttributes(), managed.AttrChanged), version: e.GetExecution().GetRunId() + e.GetStatus().String()}
 			if run, err := listedRunOf(e); err == nil {
-				next.run = &run
+				next.run = run
 			} else if c, err := toAPIChainSummary(e); err == nil {
 				next.chain = &c
 			} else {

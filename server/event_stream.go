@@ -136,5 +136,5 @@ func (s *eventStream) show(e entry) (name string, content any) {
 	case e.chain != nil:
 		return "chain", e.chain
 	}
-	return "run", s.view.toAPIRun(*e.run)
+	return "run", s.view.toAPIRun(e.run)
 }

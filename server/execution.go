@@ -122,7 +122,7 @@ func update[T any](
 ) (result T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, updateTimeout)
 	defer cancel()
-	defer h.recent.forget() // callers see their own changes
+	defer h.forget() // callers see their own changes
 	o := updateOptions(id, this, name, content)
 	if o.UpdateID == "" {
 		o.UpdateID = ulid.Make().String()

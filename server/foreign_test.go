@@ -67,6 +67,13 @@ func TestForeignAccounts(t *testing.T) {
 				t.Errorf("asked for %s", q)
 			}
 		},
+		"countRuns": func(t *testing.T) {
+			r, _, _ := foreignRig(t)
+			r.get("/v1/runs/counts", viewerToken)
+			if q := r.temporal.asked.GetQuery(); !strings.Contains(q, " AND GantryAccount IN ('acme', 'globex')") {
+				t.Errorf("asked for %s", q)
+			}
+		},
 		"streamEvents": func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r, _, _ := foreignRig(t)

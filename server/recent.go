@@ -38,6 +38,12 @@ func (r *recent) forget() {
 	clear(r.answers)
 }
 
+// forget makes readers read anew, because this replica has changed something.
+func (h *handlers) forget() {
+	h.recent.forget()
+	h.hub.outdate()
+}
+
 // drop forgets one answer.
 func (r *recent) drop(key string, a *recentAnswer) {
 	r.mu.Lock()
@@ -95,7 +101,7 @@ type foundExecutions struct {
 type foundExecution struct {
 	*workflowpb.WorkflowExecutionInfo
 
-	run func() (listedRun, error) // reads the run once for all callers
+	run func() (*listedRun, error) // reads the run once for all callers
 }
 
 // listWorkflow returns a page of the executions that a query selects.
@@ -104,7 +110,7 @@ func (h *handlers) listWorkflow(ctx context.Context, query string, size int, tok
 		page, err := h.temporal.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{PageSize: int32(size), NextPageToken: token, Query: query})
 		found := foundExecutions{next: page.GetNextPageToken()}
 		for _, e := range page.GetExecutions() {
-			found.executions = append(found.executions, &foundExecution{e, sync.OnceValues(func() (listedRun, error) { return listedRunOf(e) })})
+			found.executions = append(found.executions, &foundExecution{e, sync.OnceValues(func() (*listedRun, error) { return listedRunOf(e) })})
 		}
 		return found, err
 	})

@@ -33,15 +33,59 @@ func (h *handlers) ListRuns(ctx context.Context, req genserver.ListRunsRequestOb
 		return nil, err
 	}
 	s := search{workflowTypes: []string{managed.ManageRunType}, accounts: accounts, filters: runFilters(p), pageSize: p.PageSize, pageToken: p.PageToken}
-	shown := v.runs(p)
-	var runs []listedRun
+	var runs []*listedRun
 	var next *string
 	if p.CanDecide != nil || deref(p.Order) == api.ListRunsParamsOrderOldest {
-		runs, next, err = sortedRuns(ctx, h, s, p, shown)
+		runs, next, err = sortedRuns(ctx, h, s, p, v)
 	} else {
-		runs, next, err = listExecutions(ctx, h, s, shown)
+		runs, next, err = listExecutions(ctx, h, s, onlyRuns(v.runs(p)))
 	}
 	return genserver.ListRuns200JSONResponse{Runs: toAPIList(runs, v.toAPIRun), NextPageToken: next}, err
+}
+
+// countedBypassed bounds the bypassed runs that are counted.
+const countedBypassed = 100
+
+// CountRuns counts the runs that wait.
+func (h *handlers) CountRuns(ctx context.Context, req genserver.CountRunsRequestObject) (genserver.CountRunsResponseObject, error) {
+	accounts, err := h.accounts(ctx, req.Params.Account)
+	if err != nil {
+		return nil, err
+	}
+	v, err := h.view(ctx, false, accounts...)
+	if err != nil {
+		return nil, err
+	}
+	s := search{workflowTypes: []string{managed.ManageRunType}, accounts: accounts, filters: waitingFilters, pageSize: new(countedBypassed)}
+	all, err := runsToSort(ctx, h, s, api.ListRunsParams{Waiting: new("any")}, v)
+	if err != nil {
+		return nil, err
+	}
+	of := api.ListRunsParams{Bypassed: new(true)}
+	s.filters = runFilters(of)
+	bypassed, _, err := listExecutions(ctx, h, s, onlyRuns(v.runs(of)))
+	if err != nil {
+		return nil, err
+	}
+	counts := genserver.CountRuns200JSONResponse{Waiting: len(all), Bypassed: len(bypassed)}
+	for _, r := range all {
+		for n, counted := range map[*int]bool{
+			&counts.CanDecide: v.mayApprove(r), &counts.Group: v.asksGroup(r, "me"), &counts.Author: v.isAuthor(r, "me"), &counts.Held: r.phase == managed.PhaseHolding,
+		} {
+			if counted {
+				*n++
+			}
+		}
+	}
+	return counts, nil
+}
+
+// onlyRuns returns runs that are shown, for lists of executions.
+func onlyRuns(shown func(*listedRun) bool) func(*foundExecution) (*listedRun, bool, error) {
+	return func(e *foundExecution) (*listedRun, bool, error) {
+		r, err := e.run()
+		return r, err == nil && shown(r), err
+	}
 }
 
 // runFilters returns the filters that Temporal applies.
@@ -61,10 +105,12 @@ func runFilters(p api.ListRunsParams) []filter {
 	if p.Ended != nil {
 		filters = append(filters, filter{attribute: "ExecutionStatus", operator: map[bool]string{false: "=", true: "!="}[*p.Ended], value: "Running"})
 	}
-	if p.Waiting != nil || p.CanDecide != nil {
-		filters = append(filters,
-			filter{attribute: "ExecutionStatus", value: "Running"},
-			filter{attribute: managed.AttrPhase, operator: "IN", values: words(managed.WaitingPhases)})
+	if run := deref(p.Run); run != "" && !glob && p.Account != nil && p.Stack != nil {
+		ref := spacelift.RunRef{Account: spacelift.Account(*p.Account), Stack: spacelift.StackID(*p.Stack), Run: spacelift.RunID(run)}
+		filters = append(filters, filter{parameter: "run", attribute: "WorkflowId", operator: "STARTS_WITH", value: managed.ManageRunID(ref)})
+	}
+	if onlyWaiting(p) {
+		filters = append(filters, waitingFilters...)
 	}
 	if deref(p.Held) {
 		filters = append(filters, filter{attribute: managed.AttrPhase, value: string(managed.PhaseHolding)})
@@ -73,6 +119,18 @@ func runFilters(p api.ListRunsParams) []filter {
 		filters = append(filters, filter{attribute: managed.AttrBypassed, value: managed.AttrTrue})
 	}
 	return filters
+}
+
+// onlyWaiting reports whether a list selects nothing but runs that wait.
+func onlyWaiting(p api.ListRunsParams) bool {
+	return p.Waiting != nil || p.CanDecide != nil || p.Group != nil
+}
+
+// fits reports whether a run is one that runFilters selects, beside its stack and its id.
+func (r *listedRun) fits(p api.ListRunsParams) bool {
+	return (p.State == nil || r.state == *p.State) && (p.Phase == nil || r.phase == managed.Phase(*p.Phase)) &&
+		(p.Since == nil || !r.startedAt.Before(*p.Since)) && (p.Until == nil || r.startedAt.Before(*p.Until)) &&
+		(p.Ended == nil || *p.Ended != r.running()) && (!deref(p.Held) || r.phase == managed.PhaseHolding) && (!deref(p.Bypassed) || r.bypassed)
 }
 
 func timeValue(t *time.Time) string {
@@ -86,10 +144,8 @@ func timeValue(t *time.Time) string {
 const maxSorted = 5000
 
 // sortedRuns returns a page of the runs that a search selects, in an order that Temporal
-// doesn't have. It reads all of them, by pages of a thousand.
-func sortedRuns(
-	ctx context.Context, h *handlers, s search, p api.ListRunsParams, shown func(*foundExecution) (listedRun, bool, error),
-) ([]listedRun, *string, error) {
+// doesn't have.
+func sortedRuns(ctx context.Context, h *handlers, s search, p api.ListRunsParams, v view) ([]*listedRun, *string, error) {
 	query, err := s.query()
 	if err != nil {
 		return nil, nil, err
@@ -100,16 +156,16 @@ func sortedRuns(
 	if err != nil {
 		return nil, nil, err
 	}
-	all, err := allExecutions(ctx, h, s, maxSorted, shown)
+	all, err := runsToSort(ctx, h, s, p, v)
 	if err != nil {
 		return nil, nil, err
 	}
-	key := listedRun.newestKey
+	key := func(r *listedRun) string { return r.newestKey }
 	if oldest {
-		key = listedRun.oldestKey
+		key = func(r *listedRun) string { return r.oldestKey }
 	}
-	slices.SortFunc(all, func(a, b listedRun) int { return strings.Compare(key(a), key(b)) })
-	from, _ := slices.BinarySearchFunc(all, place, func(r listedRun, place string) int {
+	slices.SortFunc(all, func(a, b *listedRun) int { return strings.Compare(key(a), key(b)) })
+	from, _ := slices.BinarySearchFunc(all, place, func(r *listedRun, place string) int {
 		return cmp.Or(strings.Compare(key(r), place), -1) // the place itself was shown
 	})
 	all = all[from:]
@@ -120,34 +176,75 @@ func sortedRuns(
 	return all, listing.token(key(all[len(all)-1])), nil
 }
 
-// filtersOf identifies the filters that Temporal doesn't apply, for page tokens.
-func filtersOf(p api.ListRunsParams) string {
-	return fmt.Sprintf("%q", []string{deref(p.Stack), deref(p.Label), deref(p.Space), deref(p.Author), string(deref(p.CanDecide)), deref(p.Waiting)})
+// runsToSort returns all runs that a search selects and the caller may see. It asks the hub
+// for those that wait, and else Temporal, by pages of a thousand.
+func runsToSort(ctx context.Context, h *handlers, s search, p api.ListRunsParams, v view) ([]*listedRun, error) {
+	shown := v.runs(p)
+	if onlyWaiting(p) {
+		if waiting, known := h.hub.waitingRuns(ctx); known {
+			return slices.DeleteFunc(slices.Clone(waiting), func(r *listedRun) bool {
+				return !slices.Contains(s.accounts, r.ref.Account) || !r.fits(p) || !shown(r)
+			}), nil
+		}
+	}
+	return allExecutions(ctx, h, s, maxSorted, onlyRuns(shown))
 }
 
-// listedRun is a run as its execution's id, search attributes and memo show it.
+// filtersOf identifies the filters that Temporal doesn't apply, for page tokens.
+func filtersOf(p api.ListRunsParams) string {
+	return fmt.Sprintf("%q", []string{
+		deref(p.Stack), deref(p.Label), deref(p.Space), deref(p.Author), deref(p.Commit), deref(p.Run), deref(p.Chain), deref(p.Group), string(deref(p.CanDecide)), deref(p.Waiting),
+	})
+}
+
+// listedRun is a run as its execution's id, search attributes and memo show it. Callers
+// share it, so it must not be changed.
 type listedRun struct {
 	managed.Listed
 
 	ref       spacelift.RunRef
-	info      *workflowpb.WorkflowExecutionInfo
+	execution api.Execution
 	phase     managed.Phase
+	state     string
+	kind      string // the type of the run
+	delta     *spacelift.Delta
+	bypassed  bool
+	changed   string // when it last changed; see managed.ListedTime
 	startedAt time.Time
+	endedAt   *time.Time // nil while the execution is open
+
+	oldestKey string // orders runs by the length of their wait, the longest first
+	newestKey string // orders runs by their start, the newest first
 }
 
 // listedRunOf reads a run from a list of executions. An execution that has not run its
 // first task may have no attributes yet.
-func listedRunOf(e *workflowpb.WorkflowExecutionInfo) (listedRun, error) {
-	ref, err := managed.ParseRunID(e.GetExecution().GetWorkflowId())
+func listedRunOf(e *workflowpb.WorkflowExecutionInfo) (*listedRun, error) {
+	id, attrs := e.GetExecution().GetWorkflowId(), e.GetSearchAttributes()
+	ref, err := managed.ParseRunID(id)
 	if err != nil {
-		return listedRun{}, err
+		return nil, err
 	}
-	r := listedRun{ref: ref, info: e, startedAt: e.GetStartTime().AsTime(), phase: managed.Phase(keyword(e.GetSearchAttributes(), managed.AttrPhase))}
-	r.Listed = memoOf[managed.Listed](e.GetMemo(), managed.ListedMemo)
-	if r.Wait != nil && (r.Wait.Phase != r.phase || e.GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING) {
+	r := &listedRun{
+		Listed: memoOf[managed.Listed](e.GetMemo(), managed.ListedMemo), ref: ref, execution: toAPIExecution(e), phase: managed.Phase(keyword(attrs, managed.AttrPhase)),
+		state: keyword(attrs, managed.AttrRunState), kind: keyword(attrs, managed.AttrRunType), delta: managed.ParseListedPlan(keyword(attrs, managed.AttrPlan)),
+		bypassed: keyword(attrs, managed.AttrBypassed) == managed.AttrTrue, changed: keyword(attrs, managed.AttrChanged), startedAt: e.GetStartTime().AsTime(), endedAt: endedAt(e),
+	}
+	if r.Wait != nil && (r.Wait.Phase != r.phase || !r.running()) {
 		r.Wait = nil // it has moved on since
 	}
+	since := r.startedAt
+	if r.Wait != nil {
+		since = r.Wait.For.Since
+	}
+	r.oldestKey = managed.ListedTime(since) + " " + id
+	r.newestKey = fmt.Sprintf("%020d %s", -r.startedAt.UnixMicro()+1<<62, id)
 	return r, nil
+}
+
+// running reports whether the execution is open.
+func (r *listedRun) running() bool {
+	return r.execution.Status == enums.WORKFLOW_EXECUTION_STATUS_RUNNING.String()
 }
 
 // memoOf returns a memo; zero without one, or if it has another form.
@@ -159,25 +256,6 @@ func memoOf[T any](memo *commonpb.Memo, name string) (value T) {
 		}
 	}
 	return value
-}
-
-func (r listedRun) attribute(name string) string { return keyword(r.info.GetSearchAttributes(), name) }
-
-func (r listedRun) since() time.Time {
-	if r.Wait != nil {
-		return r.Wait.For.Since
-	}
-	return r.startedAt
-}
-
-// oldestKey orders runs by the length of their wait, the longest first.
-func (r listedRun) oldestKey() string {
-	return managed.ListedTime(r.since()) + " " + r.info.GetExecution().GetWorkflowId()
-}
-
-// newestKey orders runs by their start, the newest first.
-func (r listedRun) newestKey() string {
-	return fmt.Sprintf("%020d %s", -r.startedAt.UnixMicro()+1<<62, r.info.GetExecution().GetWorkflowId())
 }
 
 // view is a caller's sight of some accounts: what they may see and decide there.
@@ -215,45 +293,67 @@ func (v view) offers(run spacelift.RunRef, b *managed.Ballot) []api.Verdict {
 
 // runs returns the filter of a list of runs: what the caller may see, and what Temporal
 // can't select.
-func (v view) runs(p api.ListRunsParams) func(*foundExecution) (listedRun, bool, error) {
+func (v view) runs(p api.ListRunsParams) func(*listedRun) bool {
 	var where authority.Where // Temporal selects the stack itself, and what its id begins with
 	for parameter, values := range map[*string]*[]string{p.Stack: &where.Stacks, p.Label: &where.Labels, p.Space: &where.Spaces} {
 		if parameter != nil {
 			*values = []string{*parameter}
 		}
 	}
-	author := decide.Person{Name: deref(p.Author)}
-	if author.Name == "me" {
-		author = v.principal.Person
-	}
-	return func(e *foundExecution) (listedRun, bool, error) {
-		r, err := e.run()
-		if err != nil {
-			return r, false, err
-		}
-		shown := v.may(authority.RoleViewer, r.ref) && where.Holds(v.known.stack(r.ref.Account, r.ref.Stack)) &&
-			(p.Author == nil || slices.ContainsFunc(r.Authors(), author.IsCalled)) &&
+	return func(r *listedRun) bool {
+		return v.may(authority.RoleViewer, r.ref) && where.Holds(v.known.stack(r.ref.Account, r.ref.Stack)) &&
+			(p.Author == nil || v.isAuthor(r, *p.Author)) &&
+			(p.Commit == nil || strings.HasPrefix(r.Commit.Hash, strings.ToLower(*p.Commit))) &&
+			(p.Run == nil || strings.HasPrefix(string(r.ref.Run), *p.Run)) &&
+			(p.Chain == nil || slices.ContainsFunc(r.Chains, func(c managed.ChainRef) bool { return string(c.Root.Run) == *p.Chain })) &&
+			(p.Group == nil || v.asksGroup(r, *p.Group)) &&
 			(p.Waiting == nil || r.Wait != nil && (*p.Waiting == "any" || *p.Waiting == string(r.Wait.For.What))) &&
-			(p.CanDecide == nil || slices.Contains(v.decisions(r), api.VerdictApprove))
-		return r, shown, nil
+			(p.CanDecide == nil || v.mayApprove(r))
 	}
 }
 
-func (v view) decisions(r listedRun) []api.Verdict {
+// isAuthor reports whether a person triggered a run or wrote its commit; "me" is the caller.
+func (v view) isAuthor(r *listedRun, name string) bool {
+	person := decide.Person{Name: name}
+	if name == "me" {
+		person = v.principal.Person
+	}
+	return slices.ContainsFunc(r.Authors(), person.IsCalled)
+}
+
+// asksGroup reports whether a run waits for approvals of a group; "me" is any of the
+// caller's.
+func (v view) asksGroup(r *listedRun, group string) bool {
+	groups := []string{group}
+	if group == "me" {
+		groups = v.principal.Person.Groups
+	}
+	if r.Wait == nil || r.Wait.For.What != managed.WaitPerson || r.Wait.Approvals == nil {
+		return false
+	}
+	a := r.Wait.Approvals
+	return a.Group != "" && slices.Contains(groups, a.Group) ||
+		slices.ContainsFunc(a.Required, func(q managed.RequiredApprovals) bool { return q.Group != "" && slices.Contains(groups, q.Group) })
+}
+
+func (v view) mayApprove(r *listedRun) bool {
+	return slices.Contains(v.decisions(r), api.VerdictApprove)
+}
+
+func (v view) decisions(r *listedRun) []api.Verdict {
 	if r.Wait == nil {
 		return nil
 	}
 	return v.offers(r.ref, r.Wait.Ballot)
 }
 
-func (v view) toAPIRun(r listedRun) api.RunSummary {
+func (v view) toAPIRun(r *listedRun) api.RunSummary {
 	s := api.RunSummary{
 		Account: string(r.ref.Account), Stack: string(r.ref.Stack), Run: string(r.ref.Run),
-		State: r.attribute(managed.AttrRunState), Type: r.attribute(managed.AttrRunType), Phase: toAPIPhase(r.phase),
-		Delta: optional(managed.ParseListedPlan(r.attribute(managed.AttrPlan)), toAPIDelta), Bypassed: nonEmpty(r.attribute(managed.AttrBypassed) == managed.AttrTrue),
+		State: r.state, Type: r.kind, Phase: toAPIPhase(r.phase), Delta: optional(r.delta, toAPIDelta), Bypassed: nonEmpty(r.bypassed),
 		Branch: nonEmpty(r.Branch), Commit: toAPICommit(r.Commit), TriggeredBy: nonEmpty(r.TriggeredBy), DriftDetection: nonEmpty(r.DriftDetection),
 		URL: nonEmpty(r.URL), StackName: nonEmpty(r.StackName), Labels: r.Labels, Chains: toAPIChainRefs(r.Chains),
-		StartedAt: r.startedAt, ChangedAt: nonZero(managed.ParseListedTime(r.attribute(managed.AttrChanged))), EndedAt: endedAt(r.info), Execution: toAPIExecution(r.info),
+		StartedAt: r.startedAt, ChangedAt: nonZero(managed.ParseListedTime(r.changed)), EndedAt: r.endedAt, Execution: r.execution,
 	}
 	if spaces := v.known.stack(r.ref.Account, r.ref.Stack).Spaces; len(spaces) > 0 {
 		s.Space = &spaces[0]

@@ -58,7 +58,7 @@ func executionOf(t *testing.T, s managed.RunStatus) *workflowpb.WorkflowExecutio
 	}
 }
 
-// lists lets Temporal list runs by phase and stack, in pages, as it would.
+// lists lets Temporal list runs by phase, state and stack, in pages, as it would.
 func (r *rig) lists(runs ...managed.RunStatus) {
 	phases, stacks := regexp.MustCompile(`GantryPhase (?:IN \(|= )([^)]*?)(?:\)|$| AND)`), regexp.MustCompile(`GantryStack (=|STARTS_WITH) '([^']*)'`)
 	r.temporal.pages = func(req *workflowservice.ListWorkflowExecutionsRequest) *workflowservice.ListWorkflowExecutionsResponse {
@@ -70,6 +70,9 @@ func (r *rig) lists(runs ...managed.RunStatus) {
 			}
 			for _, m := range stacks.FindAllStringSubmatch(req.GetQuery(), -1) {
 				fits = fits && strings.HasPrefix(string(s.Run.Stack), m[2]) && (m[1] != "=" || string(s.Run.Stack) == m[2])
+			}
+			if state := managed.AttrRunState + " = '"; strings.Contains(req.GetQuery(), state) {
+				fits = fits && strings.Contains(req.GetQuery(), state+string(s.State)+"'")
 			}
 			if fits {
 				found = append(found, executionOf(r.t, s))
@@ -181,32 +184,44 @@ func TestWhatListsSelect(t *testing.T) {
 	})
 	app := func(s *managed.RunStatus) { s.Run.Stack = "app-prod" }
 	r.lists(
-		waits("01", 1, func(s *managed.RunStatus) { s.TriggeredBy = "ACook" }),
-		waits("02", 9, app),
+		waits("01", 1, func(s *managed.RunStatus) { s.TriggeredBy, s.Commit.Hash = "ACook", "9f2c77ab" }),
+		waits("02", 9, app, func(s *managed.RunStatus) {
+			s.Chains = []managed.ChainRef{{Root: spacelift.RunRef{Account: "acme", Stack: "vpc", Run: "00"}}}
+			s.Approvals = &managed.Approvals{Needed: 1, Group: "dba", Required: []managed.RequiredApprovals{{Needed: 1, Group: "platform", Reason: "it deletes"}}}
+		}),
 		waits("03", 5, func(s *managed.RunStatus) { s.Phase, s.WaitingFor.What = managed.PhaseHolding, managed.WaitGate }),
 		waits("04", 2, app, func(s *managed.RunStatus) {
 			s.Phase, s.WaitingFor, s.Commit.AuthorName = managed.PhaseApplying, nil, "Ann"
 		}),
 	)
 	for query, want := range map[string]string{
-		"":                      "01 02 03 04",
-		"order=newest":          "01 02 03 04",
-		"order=oldest":          "02 03 01 04",
-		"waiting=any":           "01 02 03",
-		"waiting=person":        "01 02",
-		"waiting=gate":          "03",
-		"held=true":             "03",
-		"author=me":             "01 04",
-		"author=ann":            "04",
-		"author=nobody":         "",
-		"label=team:net":        "01 03",
-		"space=net":             "01 03",
-		"space=root":            "01 02 03 04",
-		"stack=app-*":           "02 04",
-		"stack=*prod":           "01 02 03 04",
-		"stack=net*dev":         "",
-		"canDecide=me":          "02 01 03",
-		"waiting=any&author=me": "01",
+		"":                                   "01 02 03 04",
+		"order=newest":                       "01 02 03 04",
+		"order=oldest":                       "02 03 01 04",
+		"waiting=any":                        "01 02 03",
+		"waiting=person":                     "01 02",
+		"waiting=gate":                       "03",
+		"held=true":                          "03",
+		"author=me":                          "01 04",
+		"author=ann":                         "04",
+		"author=nobody":                      "",
+		"label=team:net":                     "01 03",
+		"space=net":                          "01 03",
+		"space=root":                         "01 02 03 04",
+		"stack=app-*":                        "02 04",
+		"stack=*prod":                        "01 02 03 04",
+		"stack=net*dev":                      "",
+		"canDecide=me":                       "02 01 03",
+		"waiting=any&author=me":              "01",
+		"commit=9F2C":                        "01",
+		"commit=f2c7":                        "",
+		"run=0":                              "01 02 03 04",
+		"run=03":                             "03",
+		"account=acme&stack=app-prod&run=02": "02",
+		"chain=00":                           "02",
+		"group=me":                           "01 02",
+		"group=dba":                          "02",
+		"group=nobody":                       "",
 		"canDecide=me&order=oldest&waiting=person": "02 01",
 	} {
 		for _, paged := range []string{"", "&pageSize=1"} {
@@ -270,16 +285,14 @@ func aRecord(id string, labels []string, triggeredBy string, decisions ...manage
 	return r
 }
 
-// A run is listed for whom the API takes an approval, and for nobody else: whatever its
-// policy, by anyone who triggered or approved it, and wherever the caller has a role.
-func TestTheListAndTheDecisionAgree(t *testing.T) {
-	r, _, _ := scopesRig(t)
+// allKinds returns runs that wait for a decision, of many policies, people behind them and
+// approvals, by their ids and as lists show them.
+func allKinds() (records map[string]*managed.Record, listed []managed.RunStatus) {
 	vote := func(v managed.Verdict, name string) managed.Decision {
 		return managed.Decision{Verdict: v, By: decide.Person{Name: name}}
 	}
 	somewhere := tokenFor(authority.RoleApprover, "its label")
-	records := map[string]*managed.Record{}
-	var listed []managed.RunStatus
+	records = map[string]*managed.Record{}
 	for _, labels := range [][]string{nil, {"gantry:confirm=manual"}, {"gantry:confirm=manual", "gantry:approvers=platform", "gantry:approvals=2"}, {"gantry:confirm=auto"}, {"gantry:confirm=atuo"}} {
 		for _, triggeredBy := range []string{"", "acook", somewhere} {
 			for _, decisions := range [][]managed.Decision{
@@ -292,6 +305,14 @@ func TestTheListAndTheDecisionAgree(t *testing.T) {
 			}
 		}
 	}
+	return records, listed
+}
+
+// A run is listed for whom the API takes an approval, and for nobody else: whatever its
+// policy, by anyone who triggered or approved it, and wherever the caller has a role.
+func TestTheListAndTheDecisionAgree(t *testing.T) {
+	r, _, _ := scopesRig(t)
+	records, listed := allKinds()
 	r.lists(listed...)
 	r.temporal.update = func(o client.UpdateWorkflowOptions) (any, error) {
 		record := records[o.WorkflowID[strings.LastIndex(o.WorkflowID, "/")+1:]]

@@ -132,7 +132,7 @@ func retryInput(ref spacelift.RunRef, status managed.RunStatus, by, note string)
 func (h *handlers) start(ctx context.Context, options client.StartWorkflowOptions, workflowType string, in any) error {
 	ctx, cancel := context.WithTimeout(ctx, temporalTimeout)
 	defer cancel()
-	defer h.recent.forget() // callers see their own changes
+	defer h.forget() // callers see their own changes
 	_, err := h.temporal.ExecuteWorkflow(ctx, options, workflowType, in)
 	return err
 }

@@ -166,6 +166,7 @@ func TestScopes(t *testing.T) {
 	inAccount := func(p place) bool { return p.account }
 	rows := map[string]reach{
 		"listRuns":       {got: shown(`"stack":"network-prod"`)},
+		"countRuns":      {got: shown(`"bypassed":1`)},
 		"listAccounts":   {got: shown(`"name":"acme"`), holds: inAccount},
 		"getRun":         {},
 		"decideRun":      {},

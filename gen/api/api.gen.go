@@ -1888,6 +1888,27 @@ type Run struct {
 	WaitingFor *WaitingFor `json:"waitingFor,omitempty"`
 }
 
+// RunCounts How many runs wait, for the caller.
+type RunCounts struct {
+	// Author Those that the caller triggered, or whose commit the caller wrote: `waiting=any&author=me`.
+	Author int `json:"author"`
+
+	// Bypassed Runs of which a plan was confirmed or applied against the policy in effect, whether they wait or not: `bypassed=true`. Of more than a hundred, the newest hundred count.
+	Bypassed int `json:"bypassed"`
+
+	// CanDecide Those that the caller may approve now: `canDecide=me`.
+	CanDecide int `json:"canDecide"`
+
+	// Group Those that wait for approvals of a group of the caller: `group=me`.
+	Group int `json:"group"`
+
+	// Held Those that something other than people keeps from moving on: `waiting=any&held=true`.
+	Held int `json:"held"`
+
+	// Waiting All that wait: `waiting=any`.
+	Waiting int `json:"waiting"`
+}
+
 // RunList A page of runs.
 type RunList struct {
 	// NextPageToken Value of `pageToken` for the next page; missing on the last page.
@@ -2670,6 +2691,18 @@ type ListRunsParams struct {
 	// Ended `false` selects the runs that Gantry follows now, `true` the others.
 	Ended *bool `form:"ended,omitempty" json:"ended,omitempty"`
 
+	// Commit Only runs of this commit: its hash, or at least the first four characters of it.
+	Commit *string `form:"commit,omitempty" json:"commit,omitempty"`
+
+	// Run Only runs whose id begins with this.
+	Run *ID `form:"run,omitempty" json:"run,omitempty"`
+
+	// Chain Only runs that belong to the chain that this run began.
+	Chain *ID `form:"chain,omitempty" json:"chain,omitempty"`
+
+	// Group Only runs that wait for approvals of this group. `me` stands for each group of the caller.
+	Group *string `form:"group,omitempty" json:"group,omitempty"`
+
 	// CanDecide `me` selects the runs whose plan or review the caller may approve now: exactly those for which the API would take the approval.
 	CanDecide *ListRunsParamsCanDecide `form:"canDecide,omitempty" json:"canDecide,omitempty"`
 
@@ -2703,6 +2736,12 @@ type ListRunsParamsCanDecide string
 
 // ListRunsParamsOrder defines parameters for ListRuns.
 type ListRunsParamsOrder string
+
+// CountRunsParams defines parameters for CountRuns.
+type CountRunsParams struct {
+	// Account Only runs of this account.
+	Account *ID `form:"account,omitempty" json:"account,omitempty"`
+}
 
 // SkipChainStackJSONRequestBody defines body for SkipChainStack for application/json ContentType.
 type SkipChainStackJSONRequestBody = SkipRequest
