@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/a-h/templ"
-
 	"github.com/gantryhq/gantry/gen/api"
 )
 
@@ -26,11 +24,8 @@ const (
 	viewAll      = "all"
 )
 
-// maxWaiting bounds the runs that the page reads, and pageOfCards those that it shows.
-const (
-	maxWaiting  = 1000
-	pageOfCards = 100
-)
+// pageOfRuns bounds the runs that the page reads and shows.
+const pageOfRuns = 100
 
 // waitingList is the content of the page Waiting.
 type waitingList struct {
@@ -38,10 +33,9 @@ type waitingList struct {
 	query  url.Values
 	counts map[string]int
 	cards  []card
-	more   templ.SafeURL // to the next cards; empty for none
-	oldest time.Time     // since when the oldest run of the view waits; zero for none
-	others int           // runs that wait for others than the caller
-	capped bool          // whether there are more runs than the page reads
+	next   *string   // token of the next cards; nil on the last page
+	oldest time.Time // since when the oldest run of the view waits; zero for none
+	others int       // runs that wait for others than the caller
 	result decided
 }
 
@@ -79,74 +73,61 @@ func (p *Pages) waiting(c *call) (answer, error) {
 	return show(waitingPage(l))
 }
 
-// readWaiting reads all runs that wait, and selects those of the view.
-func (p *Pages) readWaiting(c *call, result decided) (waitingList, error) {
-	l := waitingList{view: c.URL.Query().Get("show"), query: c.URL.Query(), counts: map[string]int{}, result: result}
-	all, capped, err := listRuns(c, api.ListRunsParams{Waiting: new("any"), Order: new(api.ListRunsParamsOrder("oldest"))}, maxWaiting)
-	if err != nil {
-		return l, err
+// listOf returns what the API lists for a view; nil for a view that there isn't.
+func listOf(view string) *api.ListRunsParams {
+	waiting := &api.ListRunsParams{Waiting: new("any"), Order: new(api.ListRunsParamsOrderOldest)}
+	switch view {
+	case viewMine:
+		waiting.CanDecide = new(api.ListRunsParamsCanDecideMe)
+	case viewGroups:
+		waiting.Group = new("me")
+	case viewAsked:
+		waiting.Author = new("me")
+	case viewHeld:
+		waiting.Held = new(true)
+	case viewBypassed:
+		return &api.ListRunsParams{Bypassed: new(true)}
+	case viewAll:
+	default:
+		return nil
 	}
-	bypassed, _, err := listRuns(c, api.ListRunsParams{Bypassed: new(true)}, pageOfCards)
-	if err != nil {
-		return l, err
-	}
-	l.capped = capped
-	me := caller(c.Context())
-	selected := map[string][]api.RunSummary{viewAll: all, viewBypassed: bypassed}
-	for _, r := range all {
-		for view, in := range map[string]bool{
-			viewMine: may(r, api.VerdictApprove), viewGroups: asksGroups(r, me.Groups), viewAsked: asked(r, me), viewHeld: r.Phase == api.PhaseHolding,
-		} {
-			if in {
-				selected[view] = append(selected[view], r)
-			}
-		}
-	}
-	for view, runs := range selected {
-		l.counts[view] = len(runs)
-	}
-	l.others = len(all) - l.counts[viewMine]
-	if _, known := selected[l.view]; !known && !slices.Contains([]string{viewMine, viewGroups, viewAsked, viewHeld}, l.view) {
-		l.view = viewMine
-	}
-	l.cards = cardsOf(selected[l.view])
-	if len(selected[l.view]) > 0 {
-		l.oldest = since(selected[l.view][0])
-	}
-	l.cut(c)
-	return l, nil
+	return waiting
 }
 
-// cut keeps one page of cards, and gives them what was refused.
-func (l *waitingList) cut(c *call) {
-	from, _ := strconv.Atoi(c.URL.Query().Get("from"))
-	from = min(max(from, 0), len(l.cards))
-	l.cards = l.cards[from:]
-	if len(l.cards) > pageOfCards {
-		l.cards = l.cards[:pageOfCards]
-		l.more = with(l.query, "from", strconv.Itoa(from+pageOfCards))
+// readWaiting reads how many runs wait, and those of the view.
+func (p *Pages) readWaiting(c *call, result decided) (waitingList, error) {
+	l := waitingList{view: c.URL.Query().Get("show"), query: c.URL.Query(), result: result}
+	params := listOf(l.view)
+	if params == nil {
+		l.view, params = viewMine, listOf(viewMine)
+	}
+	counts, err := c.API.CountRunsWithResponse(c.Context(), &api.CountRunsParams{})
+	if err != nil {
+		return l, err
+	}
+	n := counts.JSON200
+	l.counts = map[string]int{
+		viewMine: n.CanDecide, viewGroups: n.Group, viewAsked: n.Author, viewHeld: n.Held, viewBypassed: n.Bypassed, viewAll: n.Waiting,
+	}
+	l.others = n.Waiting - n.CanDecide
+	params.PageSize = new(pageOfRuns)
+	if token := l.query.Get("pageToken"); token != "" {
+		params.PageToken = &token
+	}
+	page, err := c.API.ListRunsWithResponse(c.Context(), params)
+	if err != nil {
+		return l, err
+	}
+	l.cards, l.next = cardsOf(page.JSON200.Runs), page.JSON200.NextPageToken
+	if len(l.cards) > 0 && params.PageToken == nil {
+		l.oldest = since(l.cards[0].first())
 	}
 	for i := range l.cards {
 		for _, r := range l.cards[i].runs {
-			l.cards[i].refused = cmp.Or(l.cards[i].refused, l.result.refused[runKey(r)])
+			l.cards[i].refused = cmp.Or(l.cards[i].refused, result.refused[runKey(r)])
 		}
 	}
-}
-
-// listRuns lists runs, up to a number. It reports whether there are more.
-func listRuns(c *call, params api.ListRunsParams, most int) (all []api.RunSummary, more bool, err error) {
-	params.PageSize = new(min(most, 200))
-	for {
-		page, err := c.API.ListRunsWithResponse(c.Context(), &params)
-		if err != nil {
-			return nil, false, err
-		}
-		all = append(all, page.JSON200.Runs...)
-		params.PageToken = page.JSON200.NextPageToken
-		if params.PageToken == nil || len(all) >= most {
-			return all, params.PageToken != nil, nil
-		}
-	}
+	return l, nil
 }
 
 // since returns since when a run waits.
@@ -155,29 +136,6 @@ func since(r api.RunSummary) time.Time {
 		return r.WaitingFor.Since
 	}
 	return r.StartedAt
-}
-
-// asksGroups reports whether a run waits for the approval of one of some groups.
-func asksGroups(r api.RunSummary, groups []string) bool {
-	if r.Approvals == nil || r.WaitingFor == nil || r.WaitingFor.What != "person" {
-		return false
-	}
-	if g := r.Approvals.Group; g != nil && slices.Contains(groups, *g) {
-		return true
-	}
-	return slices.ContainsFunc(r.Approvals.Required, func(q api.RequiredApprovals) bool { return q.Group != nil && slices.Contains(groups, *q.Group) })
-}
-
-// asked reports whether a person wrote or triggered a run.
-func asked(r api.RunSummary, me *api.Caller) bool {
-	names := append([]string{me.Name}, me.Aliases...)
-	by := []string{deref(r.TriggeredBy)}
-	if r.Commit != nil {
-		by = append(by, deref(r.Commit.AuthorLogin), deref(r.Commit.AuthorName))
-	}
-	return slices.ContainsFunc(by, func(name string) bool {
-		return name != "" && slices.ContainsFunc(names, func(mine string) bool { return strings.EqualFold(mine, name) })
-	})
 }
 
 // cardsOf puts runs on cards, of which identical plans that the caller may approve share

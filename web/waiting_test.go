@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,8 +91,26 @@ func answerRuns(s *webtest.Site, runs []api.RunSummary) {
 			})}})
 			return
 		}
-		webtest.Write(w, http.StatusOK, api.RunList{Runs: runs})
+		webtest.Write(w, http.StatusOK, api.RunList{Runs: slices.DeleteFunc(slices.Clone(runs), func(run api.RunSummary) bool { return !selects(r.URL.Query(), run) })})
 	})
+	n := func(query url.Values) (n int) {
+		for _, r := range runs {
+			if selects(query, r) {
+				n++
+			}
+		}
+		return n
+	}
+	s.Answer("GET /v1/runs/counts", api.RunCounts{
+		Waiting: n(nil), CanDecide: n(url.Values{"canDecide": {"me"}}), Group: n(url.Values{"group": {"me"}}), Author: n(url.Values{"author": {"me"}}), Held: n(url.Values{"held": {"true"}}), Bypassed: 1,
+	})
+}
+
+// selects reports whether a list has a run for carol of the group dba.
+func selects(query url.Values, r api.RunSummary) bool {
+	return (!query.Has("canDecide") || slices.Contains(r.CanDecide, api.VerdictApprove)) &&
+		(!query.Has("group") || r.Approvals != nil && r.Approvals.Group != nil && *r.Approvals.Group == "dba") &&
+		(!query.Has("author") || *r.Commit.AuthorLogin == "carol") && (!query.Has("held") || r.Phase == api.PhaseHolding)
 }
 
 // The page says first how many plans wait for the caller; each card says all that a
@@ -257,7 +276,7 @@ func TestRefusedOnWaiting(t *testing.T) {
 // What the API can't answer is a page of its own.
 func TestWaitingWithoutTemporal(t *testing.T) {
 	s := webtest.New(t)
-	s.Refuse("GET /v1/runs", http.StatusServiceUnavailable, "Temporal unavailable", "send the request again in a moment")
+	s.Refuse("GET /v1/runs/counts", http.StatusServiceUnavailable, "Temporal unavailable", "send the request again in a moment")
 	if d := s.Get(""); d.Status != http.StatusServiceUnavailable || !strings.Contains(d.Text(), "Gantry can't answer right now") {
 		t.Errorf("%d %s", d.Status, d.Text())
 	}

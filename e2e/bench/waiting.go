@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/gen/api"
@@ -91,28 +92,20 @@ func waitingPages(n int) (http.Handler, error) {
 	}
 	answers := map[string][]byte{}
 	for _, a := range []struct {
-		query string
+		path  string
 		value any
 	}{
 		{"me", api.Caller{Name: "carol", Groups: []string{"platform"}, How: "session", Credential: "sso", Grants: []api.Grant{{Role: "approver"}}}},
-		{"bypassed", api.RunList{Runs: []api.RunSummary{}}},
-		{"", api.RunList{Runs: runs[:200], NextPageToken: new("2")}}, {"2", api.RunList{Runs: runs[200:400], NextPageToken: new("3")}}, {"3", api.RunList{Runs: runs[400:]}},
+		{"runs/counts", api.RunCounts{Waiting: n, CanDecide: n}}, {"runs", api.RunList{Runs: runs[:100], NextPageToken: new("2")}},
 	} {
 		body, err := json.Marshal(a.value)
 		if err != nil {
 			return nil, fmt.Errorf("prepare the API's answers: %w", err)
 		}
-		answers[a.query] = body
+		answers[a.path] = body
 	}
 	return web.New(web.Config{Log: slog.New(slog.DiscardHandler), API: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		q := r.URL.Query()
-		body := answers[q.Get("pageToken")]
-		switch {
-		case r.URL.Path == "/v1/me":
-			body = answers["me"]
-		case q.Has("bypassed"):
-			body = answers["bypassed"]
-		}
+		body := answers[strings.TrimPrefix(r.URL.Path, "/v1/")]
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(body)
 	})})
