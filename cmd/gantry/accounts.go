@@ -16,7 +16,7 @@ func newAccountsCommand() *cobra.Command {
 	accounts := &cobra.Command{Use: "accounts", Short: "Show the Spacelift accounts that Gantry serves"}
 	r := remoteFlags(accounts)
 	list := &cobra.Command{Use: "list", Short: "List accounts, their webhooks and the last Reconcile", Args: cobra.NoArgs}
-	listing(r, list, func(ctx context.Context, s *session, _ []string) (api.AccountList, error) {
+	listing(r, list, accountEvents, func(ctx context.Context, s *session, _ []string) (api.AccountList, error) {
 		return gantry.Answer[api.AccountList](s.ListAccounts(ctx))
 	}, printAccounts)
 	accounts.AddCommand(list)

@@ -42,7 +42,7 @@ func newAuditListCommand() *cobra.Command {
 	until := f.String("until", "", "only entries before this time, or longer ago than a duration such as 2h")
 	result := choiceFlag(cmd, "result", "only entries with this result", "done", "refused", "failed", "unanswered")
 	limit := pagingFlags(cmd)
-	listing(r, cmd, func(ctx context.Context, s *session, _ []string) (api.AuditList, error) {
+	listing(r, cmd, noEvents, func(ctx context.Context, s *session, _ []string) (api.AuditList, error) {
 		p := api.ListAuditParams{
 			By: given(*by), Action: given(*action), Account: given(*account), Stack: given(*stack), Run: given(*run), Result: given(api.AuditResult(*result)),
 		}

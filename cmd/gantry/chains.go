@@ -31,7 +31,7 @@ func newChainsListCommand(r *remote) *cobra.Command {
 	stack := f.String("stack", "", "only chains that a run of this stack began")
 	phase := choiceFlag(cmd, "phase", "only chains in this phase: moving, held or done", string(api.ChainPhaseMoving), string(api.ChainPhaseHeld), string(api.ChainPhaseDone))
 	limit := pagingFlags(cmd)
-	listing(r, cmd, func(ctx context.Context, s *session, _ []string) (api.ChainList, error) {
+	listing(r, cmd, chainEvents, func(ctx context.Context, s *session, _ []string) (api.ChainList, error) {
 		return s.chains(ctx, *account, api.ListChainsParams{Stack: given(*stack), Phase: given(api.ChainPhase(*phase))}, limit.most())
 	}, func(s *session, list api.ChainList) error {
 		t := s.List("chains", []output.Column{{Title: "STACK"}, {Title: "PHASE", Tone: toneOf}, {Title: "BEGAN"}, {Title: "ENDED"}, {Title: "RUN", Drop: 1}})

@@ -18,7 +18,7 @@ func newFindingsCommand() *cobra.Command {
 	r := remoteFlags(findings)
 	list := &cobra.Command{Use: "list", Short: "List findings, the critical ones first", Args: cobra.NoArgs}
 	account := accountFilter(r, list)
-	listing(r, list, func(ctx context.Context, s *session, _ []string) (api.FindingList, error) {
+	listing(r, list, accountEvents, func(ctx context.Context, s *session, _ []string) (api.FindingList, error) {
 		return gantry.Answer[api.FindingList](s.ListFindings(ctx, &api.ListFindingsParams{Account: given(cmp.Or(*account, s.account))}))
 	}, printFindings)
 	findings.AddCommand(list)

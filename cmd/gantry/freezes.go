@@ -27,7 +27,7 @@ can still confirm in Spacelift.`,
 func newFreezesListCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Short: "List current and future freezes", Args: cobra.NoArgs}
 	account := accountFlag(r, cmd)
-	listing(r, cmd, func(ctx context.Context, s *session, _ []string) (api.FreezeList, error) {
+	listing(r, cmd, noEvents, func(ctx context.Context, s *session, _ []string) (api.FreezeList, error) {
 		return s.freezes(ctx, *account)
 	},
 		func(s *session, list api.FreezeList) error { return printFreezes(s, list.Freezes...) })

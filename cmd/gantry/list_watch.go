@@ -2,20 +2,22 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
+	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
-// watchPause is the time between two reads of a list that is watched. Tests shorten it.
-var watchPause = 2 * time.Second
-
-// listing is answering for a list: with --watch the command asks again and again.
-func listing[T any](r *remote, cmd *cobra.Command, ask func(context.Context, *session, []string) (T, error), print func(*session, T) error) {
+// listing is answering for a list. With --watch the command asks again after events of a
+// kind.
+func listing[T any](r *remote, cmd *cobra.Command, kind string, ask func(context.Context, *session, []string) (T, error), print func(*session, T) error) {
 	watch := cmd.Flags().BoolP("watch", "w", false, "print the list again whenever it changes, until interrupted")
 	once := answering(r, ask, print)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -26,53 +28,133 @@ func listing[T any](r *remote, cmd *cobra.Command, ask func(context.Context, *se
 		if err != nil {
 			return err
 		}
-		return s.watchList(cmd.Context(), func(ctx context.Context, s *session) error {
-			answer, err := ask(ctx, s, args)
-			if err != nil {
-				return err
-			}
-			return answered(s, answer, print)
-		})
-	}
-}
-
-// watchList prints a list and, until ctx ends, whenever it has changed. A terminal shows
-// the latest alone. Once the list was printed, a Gantry that doesn't answer is asked again.
-func (s *session) watchList(ctx context.Context, show func(context.Context, *session) error) error {
-	last := ""
-	for ctx.Err() == nil {
-		text, err := s.shot(ctx, show)
-		switch {
-		case ctx.Err() != nil: // interrupted
-		case err != nil && (last == "" || exitCode(err) == exitRefused):
+		first, err := ask(cmd.Context(), s, args)
+		if err != nil {
 			return err
-		case err != nil:
-			fmt.Fprintln(s.Err, "gantry: "+complaint(err))
-		case text != last:
-			if err := s.replace(last, text); err != nil {
+		}
+		hasty := *s
+		hasty.Client = s.With(gantry.WithPatience(0)) // it is asked again anyway
+		w := &watchedList[T]{session: s, print: print, latest: first, ask: func(ctx context.Context) (T, error) { return ask(ctx, &hasty, args) }}
+		if s.live() {
+			w.screen = output.NewScreen(s.Out)
+		}
+		return w.follow(cmd.Context(), s.changes(cmd.Context(), kind, api.StreamEventsParams{
+			Account: given(cmp.Or(flagValue(cmd, "account"), s.account)), Stack: given(flagValue(cmd, "stack")),
+		}))
+	}
+}
+
+// flagValue returns the value of a flag; empty if the command has no such flag.
+func flagValue(cmd *cobra.Command, name string) string {
+	if f := cmd.Flags().Lookup(name); f != nil {
+		return f.Value.String()
+	}
+	return ""
+}
+
+// live reports whether a person watches a list on a terminal.
+func (s *session) live() bool { return output.OnTerminal(s.Out) && !s.Structured() }
+
+// watchedList is a list that is printed whenever it changes. A terminal shows the latest
+// alone, with ages that are true.
+type watchedList[T any] struct {
+	*session
+	ask    func(context.Context) (T, error)
+	print  func(*session, T) error
+	screen *output.Screen // nil where lists are printed below each other
+
+	latest    T
+	shown     string // what was printed last; empty at the beginning
+	complaint string // of the last reading; empty if it was answered
+}
+
+// Intervals at which a list is printed and read without news. Tests shorten them.
+var (
+	agePause   = time.Second
+	longestAge = time.Minute
+)
+
+// follow prints the list until ctx ends. A Gantry that doesn't answer is asked again; a
+// refusal is an error.
+func (w *watchedList[T]) follow(ctx context.Context, news <-chan struct{}) error {
+	if err := w.show(); err != nil {
+		return err
+	}
+	read, ages, again := time.NewTicker(longestAge), time.NewTicker(agePause), time.NewTimer(0)
+	defer read.Stop()
+	defer ages.Stop()
+	defer again.Stop()
+	again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ages.C:
+			if w.screen == nil {
+				continue
+			}
+			if err := w.show(); err != nil {
 				return err
 			}
-			last = text
+			continue
+		case <-news:
+		case <-read.C:
+		case <-again.C:
 		}
-		_ = pause(ctx, watchPause) // only ctx ends it
+		if err := w.read(ctx); err != nil {
+			return err
+		}
+		if w.complaint != "" {
+			again.Reset(pollPause)
+		}
 	}
-	return nil
 }
 
-// shot returns what a list looks like now.
-func (s *session) shot(ctx context.Context, show func(context.Context, *session) error) (string, error) {
-	var text bytes.Buffer
-	err := show(ctx, s.onto(&text))
-	return text.String(), err
-}
-
-// replace prints a text in the place of the one before.
-func (s *session) replace(before, text string) error {
+// read reads the list, and prints it if it has changed.
+func (w *watchedList[T]) read(ctx context.Context) error {
+	answer, err := w.ask(ctx)
 	switch {
-	case output.OnTerminal(s.Out) && !s.Structured():
-		return output.Redraw(s.Out, text)
-	case before != "" && s.Format != output.Name && !s.Structured():
-		text = "\n" + text
+	case ctx.Err() != nil:
+		return nil //nolint:nilerr // it was interrupted
+	case err != nil && exitCode(err) == exitRefused:
+		return err
+	case err != nil:
+		if text := complaint(err); text != w.complaint {
+			w.complaint = text
+			fmt.Fprintln(w.Err, "gantry: "+text)
+		}
+		return nil
 	}
-	return output.Raw(s.Out, text)
+	back := w.complaint != "" && w.screen != nil
+	w.complaint = ""
+	if w.screen == nil && reflect.DeepEqual(answer, w.latest) {
+		return nil
+	}
+	w.latest = answer
+	if back {
+		w.shown = "" // the complaint goes
+	}
+	return w.show()
+}
+
+// show prints the list as it is now, unless it looks like the one before.
+func (w *watchedList[T]) show() error {
+	var text bytes.Buffer
+	s := *w.session
+	s.Printer = w.Onto(&text, now())
+	if err := answered(&s, w.latest, w.print); err != nil {
+		return err
+	}
+	before, printed := w.shown, text.String()
+	if printed == before {
+		return nil
+	}
+	w.shown = printed
+	switch {
+	case w.screen != nil:
+		return w.screen.Show(printed)
+	case before != "" && w.Format != output.Name && !w.Structured():
+		printed = "\n" + printed
+	}
+	return output.Raw(w.Out, printed)
 }

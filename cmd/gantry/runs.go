@@ -51,7 +51,7 @@ func newRunsListCommand(r *remote) *cobra.Command {
 	until := f.String("until", "", "only runs that began before this time, or longer ago than a duration such as 2h")
 	order := choiceFlag(cmd, "order", "newest first, or oldest: the longest wait first", string(api.ListRunsParamsOrderNewest), string(api.ListRunsParamsOrderOldest))
 	limit := pagingFlags(cmd)
-	listing(r, cmd, func(ctx context.Context, s *session, _ []string) (list api.RunList, err error) {
+	listing(r, cmd, runEvents, func(ctx context.Context, s *session, _ []string) (list api.RunList, err error) {
 		q := api.ListRunsParams{
 			Account: given(cmp.Or(*account, s.account)), Stack: given(*p.Stack), Label: given(*p.Label), Space: given(*p.Space), Author: given(*p.Author), State: given(*state),
 			Phase: given(api.Phase(*phase)), Waiting: given(*waits), Held: given(*p.Held), Bypassed: given(*p.Bypassed), Order: given(api.ListRunsParamsOrder(*order)),

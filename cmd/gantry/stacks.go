@@ -31,7 +31,7 @@ func newStacksListCommand(r *remote) *cobra.Command {
 	enforcement := choiceFlag(cmd, "enforcement", "only stacks whose policy Spacelift enforces so", "enforced", "advisory", "void")
 	problems := f.Bool("problems", false, "only stacks with problems")
 	limit := pagingFlags(cmd)
-	listing(r, cmd, func(ctx context.Context, s *session, _ []string) (api.StackList, error) {
+	listing(r, cmd, noEvents, func(ctx context.Context, s *session, _ []string) (api.StackList, error) {
 		return s.stacks(ctx, *account, api.ListStacksParams{
 			Search: given(*search), Label: given(*label), Space: given(*space), Enforcement: given(api.ListStacksParamsEnforcement(*enforcement)), Problems: given(*problems),
 		}, limit.most())

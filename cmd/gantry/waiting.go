@@ -45,7 +45,7 @@ approve it, reject it with a note, read why it waits, or open it in the browser;
 		}
 		return p
 	}
-	listing(r, cmd, func(ctx context.Context, s *session, _ []string) (api.RunList, error) {
+	listing(r, cmd, runEvents, func(ctx context.Context, s *session, _ []string) (api.RunList, error) {
 		return s.runs(ctx, params(s), limit.most())
 	}, printWaiting)
 	list := cmd.RunE
@@ -74,23 +74,35 @@ func interactive(cmd *cobra.Command) bool {
 
 // showWaiting shows the screen, and prints what the person did on it.
 func (s *session) showWaiting(cmd *cobra.Command, p api.ListRunsParams, limit int, who string) error {
-	done, err := waiting.Show(cmd.Context(), &desk{s, p, limit}, who, cmd.InOrStdin(), output.Terminal(s.Out))
+	done, err := waiting.Show(cmd.Context(), newDesk(s, p, limit), who, cmd.InOrStdin(), output.Terminal(s.Out))
 	for _, what := range done {
 		fmt.Fprintln(s.Out, what)
 	}
 	return err
 }
 
-// desk is the Gantry of the screen.
+// desk is the Gantry of the screen. Nothing is printed beside the screen.
 type desk struct {
 	*session
+	reads  *session // doesn't wait for answers: the screen reads again
 	params api.ListRunsParams
 	limit  int
 }
 
-func (d *desk) Waiting(ctx context.Context) ([]api.RunSummary, error) {
-	list, err := d.runs(ctx, d.params, d.limit)
-	return list.Runs, err
+func newDesk(s *session, p api.ListRunsParams, limit int) *desk {
+	quiet, hasty := *s, *s
+	quiet.Client = s.With(gantry.WithRetryNotice(nil))
+	hasty.Client = quiet.With(gantry.WithPatience(0))
+	return &desk{&quiet, &hasty, p, limit}
+}
+
+func (d *desk) Waiting(ctx context.Context) ([]api.RunSummary, bool, error) {
+	list, err := d.reads.runs(ctx, d.params, d.limit)
+	return list.Runs, list.NextPageToken != nil, err
+}
+
+func (d *desk) Changes(ctx context.Context) <-chan struct{} {
+	return d.changes(ctx, runEvents, api.StreamEventsParams{Account: d.params.Account})
 }
 
 func (d *desk) Decide(ctx context.Context, run api.RunSummary, verdict api.Verdict, note string) (string, error) {
@@ -103,10 +115,9 @@ func (d *desk) Decide(ctx context.Context, run api.RunSummary, verdict api.Verdi
 
 func (d *desk) Explain(ctx context.Context, run api.RunSummary, width int) (string, error) {
 	var text bytes.Buffer
-	s := d.onto(&text)
-	s.Width = width
+	s := d.onto(&text, width)
 	n := nameOf(run)
-	e, err := gantry.Answer[api.Explanation](s.ExplainRun(ctx, n.account, n.stack, n.run))
+	e, err := gantry.Answer[api.Explanation](d.reads.ExplainRun(ctx, n.account, n.stack, n.run))
 	if err == nil {
 		err = printExplanation(s, e)
 	}
@@ -123,17 +134,16 @@ func (d *desk) Subject(run api.RunSummary) string {
 
 func (d *desk) Table(runs []api.RunSummary, marked, width int) (string, error) {
 	var text bytes.Buffer
-	s := d.onto(&text)
-	s.Width = width
+	s := d.onto(&text, width)
 	err := printWaitingRuns(s, runs, marked)
 	return text.String(), err
 }
 
-// onto returns the session with another output.
-func (s *session) onto(text *bytes.Buffer) *session {
-	other, printer := *s, *s.Printer
-	other.Printer = &printer
-	printer.Now, printer.Out, printer.Err = now(), output.Printable{Out: text}, output.Printable{Out: text}
+// onto returns the session with another output of a width.
+func (s *session) onto(text *bytes.Buffer, width int) *session {
+	other := *s
+	other.Printer = s.Onto(text, now())
+	other.Width = width
 	return &other
 }
 

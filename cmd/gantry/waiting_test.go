@@ -16,7 +16,6 @@ import (
 	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/gantryhq/gantry/cmd/gantry/internal/waiting"
 	"github.com/gantryhq/gantry/gen/api"
 )
 
@@ -24,6 +23,8 @@ import (
 type waitingRoom struct {
 	mu      sync.Mutex
 	runs    []api.RunSummary
+	more    bool   // runs than these
+	problem string // that lists are answered with; empty for none
 	queries []string
 	decided []string // run, verdict, state version and note of each decision
 }
@@ -37,11 +38,19 @@ func newWaitingRoom(t *testing.T, runs ...api.RunSummary) *waitingRoom {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.queries = append(g.queries, r.URL.RawQuery)
+		if g.problem != "" {
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprintf(w, `{"type":"urn:gantry:problem:unauthenticated","title":%q,"status":401}`, g.problem)
+			return
+		}
 		list := api.RunList{Runs: []api.RunSummary{}}
 		for _, run := range g.runs {
 			if stack := strings.TrimSuffix(r.URL.Query().Get("stack"), "*"); strings.HasPrefix(run.Stack, stack) {
 				list.Runs = append(list.Runs, run)
 			}
+		}
+		if g.more {
+			list.NextPageToken = new("more")
 		}
 		_ = json.NewEncoder(w).Encode(list)
 	})
@@ -75,6 +84,13 @@ func newWaitingRoom(t *testing.T, runs ...api.RunSummary) *waitingRoom {
 	t.Cleanup(server.Close)
 	t.Setenv("GANTRY_URL", server.URL)
 	return g
+}
+
+// turns changes what lists show.
+func (g *waitingRoom) turns(change func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	change()
 }
 
 func (g *waitingRoom) decisions() []string {
@@ -237,12 +253,23 @@ func (p *terminal) shows() string {
 // sees waits until the screen shows a text.
 func (p *terminal) sees(text string) {
 	p.t.Helper()
+	p.awaits(text, true)
+}
+
+// misses waits until the screen no longer shows a text.
+func (p *terminal) misses(text string) {
+	p.t.Helper()
+	p.awaits(text, false)
+}
+
+func (p *terminal) awaits(text string, shown bool) {
+	p.t.Helper()
 	late := time.After(20 * time.Second)
-	for !strings.Contains(p.shows(), text) {
+	for strings.Contains(p.shows(), text) != shown {
 		select {
 		case <-p.more:
 		case <-late:
-			p.t.Fatalf("the terminal doesn't show %q but\n%s", text, p.shows())
+			p.t.Fatalf("whether the terminal shows %q is not %t but\n%s", text, shown, p.shows())
 		}
 	}
 }
@@ -266,8 +293,7 @@ func TestWaitingOnATerminal(t *testing.T) {
 		}
 	}
 	t.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
-	waiting.Refresh = 10 * time.Millisecond
-	t.Cleanup(func() { waiting.Refresh = 5 * time.Second })
+	hurry(t)
 
 	p := sits(t, "waiting")
 	p.sees("Waiting for you: 3")
@@ -306,6 +332,34 @@ func TestWaitingOnATerminal(t *testing.T) {
 	}
 	if page, err := os.ReadFile(opened); err != nil || string(page) != "https://acme.app.spacelift.io/stack/web/run/"+thirdRun+"\n" {
 		t.Errorf("opened %s; %v", page, err)
+	}
+}
+
+// While a person reads and thinks, somebody else decides, a plan changes, and a session ends
+// and is renewed.
+func TestTheScreenKeepsUp(t *testing.T) {
+	g := newWaitingRoom(t, waits("network", firstRun, "9f2c", 3), waits("app", secondRun, "9f2c", 4))
+	hurry(t)
+	p := sits(t, "waiting")
+	p.sees("Waiting for you: 2")
+	p.types("a")
+	p.sees("Approve acme/network/" + firstRun)
+	g.turns(func() { g.runs = g.runs[1:] })
+	p.sees("acme/network/" + firstRun + " with +0 ~0 -9 no longer waits for you.")
+	p.types("y") // too late: it means nothing here
+	p.types("r")
+	p.sees("Reject acme/app/" + secondRun)
+	g.turns(func() { g.runs = []api.RunSummary{waits("app", secondRun, "9f2c", 6)} })
+	p.sees("has another plan now.")
+	g.turns(func() { g.problem, g.more = "Session expired", true })
+	p.sees("Session expired")
+	p.sees("acme/app") // what was known stays
+	g.turns(func() { g.problem = "" })
+	p.misses("Session expired")
+	p.sees("Waiting for you: 50 and more")
+	p.types("q")
+	if code := <-p.done; code != 0 || len(g.decisions()) > 0 {
+		t.Errorf("exit code %d, decided %v", code, g.decisions())
 	}
 }
 

@@ -35,7 +35,7 @@ them, it lists each period of the days ahead. Whether people must approve depend
 	from := f.String("from", "", "when the periods begin, as a time or as a duration from now such as 2h; default: now")
 	days := f.Int("days", 7, "how many days they cover")
 	cmd.MarkFlagsMutuallyExclusive("stack", "profile", "window")
-	listing(r, cmd, func(ctx context.Context, s *session, _ []string) (api.Calendar, error) {
+	listing(r, cmd, noEvents, func(ctx context.Context, s *session, _ []string) (api.Calendar, error) {
 		begin, err := timeOf("from", *from, now(), 1)
 		if err != nil {
 			return api.Calendar{}, err

@@ -3,11 +3,15 @@ package output
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
 
+	"github.com/charmbracelet/x/vt"
+	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 	"gopkg.in/yaml.v3"
@@ -224,6 +228,46 @@ func TestQueries(t *testing.T) {
 	}
 	if _, err := printed(t, 0, []string{"--jq", ".", "-o", "yaml"}, func(*Printer) error { return nil }); err == nil || !strings.Contains(err.Error(), "leave -o out") {
 		t.Errorf("yaml: %v", err)
+	}
+}
+
+// A screen shows what fits, in place of what was there before.
+func TestScreen(t *testing.T) {
+	tty, program, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = errors.Join(program.Close(), tty.Close()) }()
+	if err := pty.Setsize(program, &pty.Winsize{Rows: 4, Cols: 10}); err != nil {
+		t.Fatal(err)
+	}
+	terminal := vt.NewEmulator(10, 4)
+	s := NewScreen(Printable{program})
+	for printed, want := range map[string]string{
+		"one\ntwo\n": "one\ntwo", "one\ntwo\nthree\nfour\n": "one\ntwo\n… 2 lines…", "日本日本日本\n": "日本日本…", "": "",
+	} {
+		if err := s.Show(printed); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(program, "\x00"); err != nil { // the end
+			t.Fatal(err)
+		}
+		for b := make([]byte, 1); ; {
+			if _, err := tty.Read(b); err != nil {
+				t.Fatal(err)
+			}
+			if b[0] == 0 {
+				break
+			}
+			_, _ = terminal.Write(b)
+		}
+		var shown []string
+		for line := range strings.Lines(terminal.String()) {
+			shown = append(shown, strings.TrimRight(line, " \n"))
+		}
+		if got := strings.TrimRight(strings.Join(shown, "\n"), "\n"); got != want {
+			t.Errorf("%q is shown as\n%s\nwant\n%s", printed, got, want)
+		}
 	}
 }
 

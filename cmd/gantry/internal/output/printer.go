@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/charmbracelet/x/ansi"
 	"github.com/itchyny/gojq"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -198,6 +197,15 @@ func (c *choice) Set(given string) error {
 	return fmt.Errorf("there is no %q; choose one of %s", given, strings.Join(c.words, ", "))
 }
 
+// Onto returns a printer of the same format that prints elsewhere what it would print on its
+// own output now.
+func (p *Printer) Onto(w io.Writer, now time.Time) *Printer {
+	other := *p
+	other.Width, other.Now = widthOf(underlying(p.Out)), now
+	other.Out, other.Err = Printable{w}, Printable{w}
+	return &other
+}
+
 // Terminal returns the terminal behind a writer, for a program that draws on it.
 func Terminal(w io.Writer) io.Writer { return underlying(w) }
 
@@ -205,9 +213,4 @@ func Terminal(w io.Writer) io.Writer { return underlying(w) }
 func Raw(w io.Writer, printed string) error {
 	_, err := io.WriteString(underlying(w), printed)
 	return err
-}
-
-// Redraw clears a terminal and writes what another Printer has printed.
-func Redraw(w io.Writer, printed string) error {
-	return Raw(w, ansi.EraseEntireScreen+ansi.CursorHomePosition+printed)
 }

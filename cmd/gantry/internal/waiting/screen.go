@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/gen/api"
@@ -20,8 +21,10 @@ import (
 
 // Gantry is the Gantry that the screen reads from and sends decisions to.
 type Gantry interface {
-	// Waiting lists the runs, the longest wait first.
-	Waiting(ctx context.Context) ([]api.RunSummary, error)
+	// Waiting lists the runs, the longest wait first, and reports whether there are more.
+	Waiting(ctx context.Context) (runs []api.RunSummary, more bool, err error)
+	// Changes receives when the list may have changed, until ctx ends.
+	Changes(ctx context.Context) <-chan struct{}
 	// Decide decides about the plan of a run as the list showed it, and says what was done.
 	Decide(ctx context.Context, run api.RunSummary, verdict api.Verdict, note string) (string, error)
 	// Explain says in lines of a width why a run waits.
@@ -34,13 +37,20 @@ type Gantry interface {
 	Table(runs []api.RunSummary, marked, width int) (string, error)
 }
 
-// Refresh is the time between two reads of the list. Tests shorten it.
-var Refresh = 5 * time.Second
+const (
+	agePause   = time.Second // between two drawings, for the ages
+	longestAge = time.Minute // of a list
+)
+
+// RetryPause is the time before a list is read again that wasn't answered. Tests shorten it.
+var RetryPause = 5 * time.Second
 
 // Show shows the screen until the person leaves it, and returns what they did. who are
 // those for whom the listed runs wait, such as "you".
 func Show(ctx context.Context, g Gantry, who string, in io.Reader, out io.Writer) (done []string, err error) {
-	s := &screen{ctx: ctx, gantry: g, who: who, width: 80, height: 24}
+	ctx, leave := context.WithCancel(ctx)
+	defer leave()
+	s := &screen{ctx: ctx, gantry: g, who: who, width: 80, height: 24, changes: g.Changes(ctx)}
 	_, err = tea.NewProgram(s, tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(out), tea.WithEnvironment(os.Environ())).Run()
 	if ctx.Err() != nil {
 		err = nil // interrupted
@@ -64,9 +74,14 @@ type screen struct {
 	gantry        Gantry
 	who           string
 	width, height int
+	changes       <-chan struct{}
 
 	runs    []api.RunSummary
-	listed  bool // whether the list was ever read
+	more    bool      // runs than these
+	read    time.Time // of the list; zero until it was ever read
+	asked   bool      // the list is on its way
+	stale   bool      // it may have changed since it was asked for
+	trouble string    // why the list isn't known now; empty if it is
 	marked  int
 	top     int // of the runs that are shown
 	mode    mode
@@ -74,7 +89,7 @@ type screen struct {
 	note    string
 	lines   []string // of the explanation
 	scroll  int      // in them
-	status  string   // the latest result or problem
+	status  string   // the latest result of the person's doing
 	busy    bool     // a decision is on its way
 	done    []string
 }
@@ -82,9 +97,12 @@ type screen struct {
 type (
 	listedMsg struct {
 		runs []api.RunSummary
+		more bool
 		err  error
 	}
-	tickMsg    struct{}
+	changedMsg struct{} // the list may have changed
+	againMsg   struct{} // it is time to ask again
+	ageMsg     struct{} // a second has passed
 	decidedMsg struct {
 		text string
 		err  error
@@ -100,14 +118,31 @@ type (
 	}
 )
 
-func (s *screen) Init() tea.Cmd { return tea.Batch(s.list, tick()) }
+func (s *screen) Init() tea.Cmd { return tea.Batch(s.list(), s.awaitChange, nextAge()) }
 
-func (s *screen) list() tea.Msg {
-	runs, err := s.gantry.Waiting(s.ctx)
-	return listedMsg{runs, err}
+// list asks for the list, or remembers to ask again if it is on its way.
+func (s *screen) list() tea.Cmd {
+	if s.asked {
+		s.stale = true
+		return nil
+	}
+	s.asked, s.stale = true, false
+	return func() tea.Msg {
+		runs, more, err := s.gantry.Waiting(s.ctx)
+		return listedMsg{runs, more, err}
+	}
 }
 
-func tick() tea.Cmd { return tea.Tick(Refresh, func(time.Time) tea.Msg { return tickMsg{} }) }
+func (s *screen) awaitChange() tea.Msg {
+	select {
+	case <-s.changes:
+		return changedMsg{}
+	case <-s.ctx.Done():
+		return nil
+	}
+}
+
+func nextAge() tea.Cmd { return tea.Tick(agePause, func(time.Time) tea.Msg { return ageMsg{} }) }
 
 func (s *screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
@@ -116,20 +151,30 @@ func (s *screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		if s.mode == reading {
 			return s, s.explain(s.subject)
 		}
-	case tickMsg:
-		return s, tea.Batch(s.list, tick())
+	case changedMsg:
+		return s, tea.Batch(s.list(), s.awaitChange)
+	case againMsg:
+		return s, s.list()
+	case ageMsg:
+		if !s.read.IsZero() && time.Since(s.read) > longestAge {
+			return s, tea.Batch(s.list(), nextAge())
+		}
+		return s, nextAge()
 	case listedMsg:
-		s.listedNow(msg)
+		return s, s.listedNow(msg)
 	case decidedMsg:
 		s.busy = false
 		s.report(msg.text, msg.err)
 		if msg.err == nil {
 			s.done = append(s.done, msg.text)
 		}
-		return s, s.list
+		return s, s.list()
 	case explainedMsg:
 		if msg.err != nil {
 			s.report("", msg.err)
+			break
+		}
+		if s.mode == confirming || s.mode == noting { // they are asked something now
 			break
 		}
 		s.mode, s.subject, s.lines = reading, msg.run, strings.Split(strings.TrimRight(msg.text, "\n"), "\n")
@@ -153,24 +198,52 @@ func (s *screen) report(text string, err error) {
 	}
 }
 
-// listedNow takes a new list. The mark stays with its run, or near where that was.
-func (s *screen) listedNow(msg listedMsg) {
+// listedNow takes a new list. The mark stays with its run, or near where that was. A
+// question about a plan that somebody else has decided about is withdrawn.
+func (s *screen) listedNow(msg listedMsg) tea.Cmd {
+	s.asked = false
 	if msg.err != nil {
-		s.report("", msg.err)
-		return
+		s.trouble = output.Clean(msg.err.Error())
+		return tea.Tick(RetryPause, func(time.Time) tea.Msg { return againMsg{} })
 	}
 	marked, had := s.current()
-	s.runs, s.listed = msg.runs, true
+	s.runs, s.more, s.read, s.trouble = msg.runs, msg.more, time.Now(), ""
 	for i, run := range s.runs {
 		if had && same(run, marked) {
 			s.marked = i
 		}
 	}
 	s.marked = max(0, min(s.marked, len(s.runs)-1))
+	if s.mode == confirming || s.mode == noting {
+		s.withdraw()
+	}
+	if s.stale {
+		return s.list()
+	}
+	return nil
 }
 
 func same(a, b api.RunSummary) bool {
 	return a.Account == b.Account && a.Stack == b.Stack && a.Run == b.Run
+}
+
+// withdraw withdraws the question if its run no longer waits, or has another plan.
+func (s *screen) withdraw() {
+	i := slices.IndexFunc(s.runs, func(run api.RunSummary) bool { return same(run, s.subject) })
+	switch {
+	case i < 0:
+		s.mode, s.status = choosing, s.gantry.Subject(s.subject)+" no longer waits for "+s.who+"."
+	case stateVersion(s.runs[i]) != stateVersion(s.subject):
+		s.mode, s.status = choosing, s.gantry.Subject(s.subject)+" has another plan now."
+	}
+}
+
+// stateVersion returns the version of a run's plan; 0 if it isn't known.
+func stateVersion(run api.RunSummary) int {
+	if run.StateVersion == nil {
+		return 0
+	}
+	return *run.StateVersion
 }
 
 // current returns the marked run.
@@ -301,7 +374,30 @@ func (s *screen) decide(verdict api.Verdict) tea.Cmd {
 }
 
 // room is the number of lines between the title and the foot.
-func (s *screen) room() int { return max(1, s.height-5) }
+func (s *screen) room() int { return max(1, s.height-4-len(s.foot())) }
+
+// longestFoot bounds the lines of the foot.
+const longestFoot = 4
+
+// foot returns the question, the latest result or the trouble, in lines that fit.
+func (s *screen) foot() []string {
+	text := s.status
+	switch {
+	case s.mode == confirming:
+		text = "Approve " + s.gantry.Subject(s.subject) + "?"
+	case s.mode == noting:
+		text = "Reject " + s.gantry.Subject(s.subject) + ", which discards it. Why? " + s.note + "▏"
+	case s.trouble != "" && s.status != "":
+		text += "\n" + s.trouble
+	case s.trouble != "":
+		text = s.trouble
+	}
+	lines := strings.Split(ansi.Wrap(text, s.width, ""), "\n")
+	if s.mode == noting { // the person reads what they type
+		return lines[max(0, len(lines)-longestFoot):]
+	}
+	return lines[:min(len(lines), longestFoot)]
+}
 
 func (s *screen) View() tea.View {
 	v := tea.NewView(s.text())
@@ -312,27 +408,29 @@ func (s *screen) View() tea.View {
 
 func (s *screen) text() string {
 	title, body, keys := fmt.Sprintf("Waiting for %s: %d", s.who, len(s.runs)), "", "↑↓ choose · a approve · r reject · e explain · o open · q quit"
+	if s.more {
+		title += " and more, which --all-pages lists; the longest waits first"
+	}
 	switch {
-	case !s.listed:
-		title, keys = "Waiting for Gantry …", "q quit"
 	case s.mode == reading:
-		title, body = s.gantry.Subject(s.subject), strings.Join(s.lines[s.scroll:min(len(s.lines), s.scroll+s.room())], "\n")
+		title, body = s.gantry.Subject(s.subject), strings.Join(s.lines[min(s.scroll, len(s.lines)):min(len(s.lines), s.scroll+s.room())], "\n")
 		keys = "↑↓ scroll · a approve · r reject · o open · esc back"
+	case s.read.IsZero():
+		title, keys = "Waiting for Gantry …", "q quit"
 	case len(s.runs) == 0:
 		body, keys = "Nothing waits for "+s.who+".", "q quit"
 	default:
 		body = s.table()
 	}
-	foot := s.status
 	switch s.mode {
 	case confirming:
-		foot, keys = "Approve "+s.gantry.Subject(s.subject)+"?", "y approve · any other key back"
+		keys = "y approve · any other key back"
 	case noting:
-		foot, keys = "Reject "+s.gantry.Subject(s.subject)+", which discards it. Why? "+s.note+"▏", "enter reject · esc back"
+		keys = "enter reject · esc back"
 	}
 	body = strings.TrimRight(body, "\n")
 	below := strings.Repeat("\n", max(0, s.room()-strings.Count(body, "\n")-1)) // the foot keeps its place
-	return strings.Join([]string{title, "", body + below, "", foot, keys}, "\n")
+	return strings.Join([]string{title, "", body + below, "", strings.Join(s.foot(), "\n"), keys}, "\n")
 }
 
 // table returns as many runs around the mark as there is room for.
