@@ -37,7 +37,7 @@ func TestARefusedConfirmationIsNotSentAgainWithoutACheck(t *testing.T) {
 			t.Fatalf("%v, want another attempt after 2 s", err)
 		}
 		r.freezes()
-		if got := done[managed.ConfirmResult](r, r.acts.ConfirmRun, in); got.Outcome != managed.GateClosed {
+		if got := done[managed.ConfirmResult](r, r.acts.ConfirmRun, confirming(in)); got.Outcome != managed.GateClosed {
 			t.Errorf("%s: %s", got.Outcome, got.Reason)
 		}
 		if r.sent() != 1 {
@@ -49,7 +49,7 @@ func TestARefusedConfirmationIsNotSentAgainWithoutACheck(t *testing.T) {
 		r.clock(noon)
 		in := r.judged()
 		r.acts.Accounts["acme"] = hasty{r.acts.Accounts["acme"], func() { r.sim.RevokeTokens(); r.freezes() }}
-		if got := done[managed.ConfirmResult](r, r.acts.ConfirmRun, in); got.Outcome != managed.GateClosed {
+		if got := done[managed.ConfirmResult](r, r.acts.ConfirmRun, confirming(in)); got.Outcome != managed.GateClosed {
 			t.Errorf("%s: %s", got.Outcome, got.Reason)
 		}
 		if r.sent() != 1 || len(r.sim.Mutations("runConfirm")) > 0 {
@@ -65,7 +65,7 @@ func TestARefusedConfirmationIsNotSentAgainWithoutACheck(t *testing.T) {
 			}
 			first = false
 		}}
-		if got := done[managed.ConfirmResult](r, r.acts.ConfirmRun, r.judged()); got.Outcome != managed.Confirmed {
+		if got := done[managed.ConfirmResult](r, r.acts.ConfirmRun, confirming(r.judged())); got.Outcome != managed.Confirmed {
 			t.Errorf("%s: %s", got.Outcome, got.Reason)
 		}
 	})
@@ -115,7 +115,7 @@ func TestAnActWithAnOldCheckChecksAgain(t *testing.T) {
 		act   func(*rig) error
 	}{
 		{name: "confirm", field: "runConfirm", last: "Run", act: func(r *rig) error {
-			_, err := do[managed.ConfirmResult](r.env, r.acts.ConfirmRun, r.judged())
+			_, err := do[managed.ConfirmResult](r.env, r.acts.ConfirmRun, confirming(r.judged()))
 			return err
 		}},
 		{name: "discard", field: "runDiscard", last: "Run", act: func(r *rig) error {

@@ -25,15 +25,25 @@ const (
 	behindPatience = 5
 )
 
+// ConfirmRunInput asks to confirm a run's plan.
+type ConfirmRunInput struct {
+	managed.ConfirmRunInput
+
+	// Behind names the open work to look through for the stacks that go first, if there
+	// are any.
+	Behind *OpenWork `json:"behind,omitempty"`
+}
+
 // ConfirmRun reads the run and confirms its plan, if state, version, commit, delta
-// and policy are those that were judged, and no lock or other brake of the stack,
-// no window and no freeze forbids it now. It does both, because nothing may come
-// between them: its reading is at most freshFor old when it sends the confirmation.
+// and policy are those that were judged, the stacks that go first are through, and no
+// lock or other brake of the stack, no window and no freeze forbids it now. It does
+// both, because nothing may come between them: its reading is at most freshFor old when
+// it sends the confirmation.
 //
 // It is safe to repeat: each attempt checks first, so it finds an answer that was
 // lost and sends nothing blindly. While the API shows an older state than
 // notifications did, it fails a few times in order to be tried again.
-func (a *Activities) ConfirmRun(ctx context.Context, in managed.ConfirmRunInput) (managed.ConfirmResult, error) {
+func (a *Activities) ConfirmRun(ctx context.Context, in ConfirmRunInput) (managed.ConfirmResult, error) {
 	result, err := checkedAnew(func() (managed.ConfirmResult, error) { return a.confirmRun(ctx, in) })
 	if err == nil && result.Outcome == managed.ConfirmedUnseen && a.OnConfirmedUnseen != nil {
 		a.OnConfirmedUnseen()
@@ -44,7 +54,7 @@ func (a *Activities) ConfirmRun(ctx context.Context, in managed.ConfirmRunInput)
 	return result, err
 }
 
-func (a *Activities) confirmRun(ctx context.Context, in managed.ConfirmRunInput) (managed.ConfirmResult, error) {
+func (a *Activities) confirmRun(ctx context.Context, in ConfirmRunInput) (managed.ConfirmResult, error) {
 	api, err := a.account(in.Run.Account)
 	if err != nil {
 		return managed.ConfirmResult{}, err
@@ -92,7 +102,7 @@ func (a *Activities) confirmRun(ctx context.Context, in managed.ConfirmRunInput)
 // Repeating it changes nothing, since the latest review of each reviewer counts. If
 // an attempt ends between review and confirmation, the next one finds that Spacelift
 // asks for no review any more, and confirms.
-func (a *Activities) review(ctx context.Context, api Spacelift, in managed.ConfirmRunInput, found managed.ConfirmResult, read time.Time) (managed.ConfirmResult, time.Time, error) {
+func (a *Activities) review(ctx context.Context, api Spacelift, in ConfirmRunInput, found managed.ConfirmResult, read time.Time) (managed.ConfirmResult, time.Time, error) {
 	if !asksUs(found.Run) {
 		return found, read, nil
 	}
@@ -129,11 +139,12 @@ func asksUs(run spacelift.Run) bool {
 
 // check reads the run, and checks it and the rules. An empty outcome means: go
 // ahead. read is the time of the answer.
-func (a *Activities) check(ctx context.Context, api Spacelift, in managed.ConfirmRunInput) (result managed.ConfirmResult, read time.Time, err error) {
+func (a *Activities) check(ctx context.Context, api Spacelift, in ConfirmRunInput) (result managed.ConfirmResult, read time.Time, err error) {
 	var planned *reading // before the run, so that what the confirmation relies on stays fresh
 	if in.Policy.Expressions.Any() {
 		planned = a.plan(ctx, in.Run, in.Expect.StateVersion)
 	}
+	moved, unread := a.parentsMoved(ctx, in)
 	run, err := api.Run(ctx, in.Run)
 	if err != nil {
 		return managed.ConfirmResult{}, read, classify(ctx, err)
@@ -145,12 +156,12 @@ func (a *Activities) check(ctx context.Context, api Spacelift, in managed.Confir
 	}
 	a.remember(run)
 	a.dropOwnLock(ctx, in.Run.Account, &run.Brakes)
-	result = checkPlan(in, run)
+	result = checkPlan(in.ConfirmRunInput, run)
 	if result.Outcome == "" && planned.again() && activity.GetInfo(ctx).Attempt < patience {
 		return managed.ConfirmResult{}, read, classify(ctx, planned.err)
 	}
 	if result.Outcome == "" || result.Outcome == managed.ConfirmRefused {
-		judged, err := a.checkRules(ctx, in, run, planned)
+		judged, err := a.checkRules(ctx, in.ConfirmRunInput, run, planned)
 		if err != nil {
 			return managed.ConfirmResult{}, read, err
 		}
@@ -158,8 +169,29 @@ func (a *Activities) check(ctx context.Context, api Spacelift, in managed.Confir
 			result = judged
 		}
 	}
+	switch {
+	case result.Outcome != "":
+	case unread != nil:
+		return managed.ConfirmResult{}, read, unread
+	case moved != nil:
+		result = managed.ConfirmResult{Outcome: managed.ParentsMoved, Reason: moved.Reason, Parents: moved}
+	}
 	result.Run = run
 	return result, read, nil
+}
+
+// parentsMoved returns the progress of the stacks that go first if it speaks against the
+// plan; nil if it doesn't. It is read before the run, so that what the confirmation
+// relies on stays fresh.
+func (a *Activities) parentsMoved(ctx context.Context, in ConfirmRunInput) (*managed.ParentsProgress, error) {
+	if in.Behind == nil {
+		return nil, nil
+	}
+	now, err := a.ReadParents(ctx, ReadParentsInput{Run: in.Run, OpenWork: *in.Behind})
+	if err != nil || now.Through(in.Policy) {
+		return nil, err
+	}
+	return &now.ParentsProgress, nil
 }
 
 // checkRules compares the policy in effect with the one that the plan was judged

@@ -111,9 +111,14 @@ func (r *rig) judged() managed.ConfirmRunInput {
 	}
 }
 
+// confirming is the request of a run that goes behind no other stack.
+func confirming(in managed.ConfirmRunInput) activities.ConfirmRunInput {
+	return activities.ConfirmRunInput{ConfirmRunInput: in}
+}
+
 func (r *rig) confirm(in managed.ConfirmRunInput) (managed.ConfirmResult, error) {
 	r.Helper()
-	return do[managed.ConfirmResult](r.env, r.acts.ConfirmRun, in)
+	return do[managed.ConfirmResult](r.env, r.acts.ConfirmRun, confirming(in))
 }
 
 // done is do where nothing may go wrong.
@@ -319,7 +324,7 @@ func TestConfirmRunLosesTheRace(t *testing.T) {
 				Accounts: map[spacelift.Account]activities.Spacelift{"acme": api}, Temporal: &fakeTemporal{never: true},
 			})
 			var a *activities.Activities
-			value, err := env.ExecuteActivity(a.ConfirmRun, in)
+			value, err := env.ExecuteActivity(a.ConfirmRun, confirming(in))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -202,6 +203,46 @@ func TestReplaceRun(t *testing.T) {
 			}
 			if newest := c.run("app", 1); tc.runs == 2 && tc.name != "a newer push waits" && newest.Commit.Hash != "c1" {
 				t.Errorf("the new run works on %s", newest.Commit.Hash)
+			}
+		})
+	}
+}
+
+// A plan is confirmed only if the stacks that go first are through at that moment,
+// however long ago an attempt began.
+func TestConfirmRunReadsTheParents(t *testing.T) {
+	applied := func(c *town) {
+		c.push("c2", changes, "dns")
+		c.passes(time.Hour)
+		c.applies("dns")
+	}
+	for name, tt := range map[string]struct {
+		story   func(*town)
+		profile string
+		want    managed.ConfirmOutcome
+	}{
+		"they are through":                {func(*town) {}, "", managed.Confirmed},
+		"one has applied since":           {applied, "", managed.ParentsMoved},
+		"one has, and old plans are kept": {applied, "gantry:profile=patient", managed.Confirmed},
+		"one works on the commit":         {func(c *town) { c.push("c1", changes, "app") }, "gantry:profile=patient", managed.ParentsMoved},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newTown(t, "net", "app<net", "dns", "web<app,dns")
+			c.must(c.sim.SetLabels("web", "gantry:managed", "gantry:after=app", "gantry:after=dns", tt.profile))
+			c.push("c1", changes, "web")
+			c.passes(time.Hour)
+			tt.story(c)
+			run := c.run("web", -1).Run
+			result, err := do[managed.ConfirmResult](c.env, c.acts.ConfirmRun, activities.ConfirmRunInput{
+				ConfirmRunInput: managed.ConfirmRunInput{
+					Run: run.Ref, Policy: c.acts.Definitions().Resolve(policy.Labelled(run.StackLabels)).Of("web"), Approved: true,
+					Expect: managed.Expect{Type: run.Type, State: run.State, StateVersion: run.StateVersion},
+				},
+				Behind: &besides,
+			})
+			c.must(err)
+			if confirmed := c.run("web", -1).State != spacelift.RunStateUnconfirmed; result.Outcome != tt.want || confirmed != (tt.want == managed.Confirmed) {
+				t.Errorf("%s: %s; the run is %s", result.Outcome, result.Reason, c.run("web", -1).State)
 			}
 		})
 	}

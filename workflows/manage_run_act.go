@@ -64,7 +64,10 @@ func (m *manager) verify(ctx workflow.Context, n managed.Next) error {
 func (m *manager) confirm(ctx workflow.Context, n managed.Next) error {
 	var a *activities.Activities
 	s := m.situation(ctx)
-	in := managed.Confirmation(s, n)
+	in := activities.ConfirmRunInput{ConfirmRunInput: managed.Confirmation(s, n)}
+	if s.GoesBehind() {
+		in.Behind = new(openWork(s.Run.Account))
+	}
 	m.known.Send(s.Key(), n)
 	var result managed.ConfirmResult
 	err := m.call(ctx, n, a.ConfirmRun, in, &result)
@@ -77,7 +80,7 @@ func (m *manager) confirm(ctx workflow.Context, n managed.Next) error {
 	case err != nil:
 		m.known.CouldNot(now, s.Key(), n, because(err))
 	default:
-		m.known.Confirmed(now, in, result)
+		m.known.Confirmed(now, in.ConfirmRunInput, result)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package workflows_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -123,6 +124,13 @@ func TestAnOldPlanIsReplaced(t *testing.T) {
 		{"while people decide", asked, func(r *rig) {
 			r.at(time.Hour, func() { r.goesFirst(account, "another", queued, planning, applying, finished) })
 			r.at(2*time.Hour, func() { r.says(bob, managed.Approve, "") })
+		}},
+		{"while Gantry keeps asking for the confirmation", auto, func(r *rig) {
+			r.refuses = errors.New("dial tcp: i/o timeout")
+			r.at(time.Minute+20*time.Second, func() {
+				r.goesFirst(account, "another", queued, planning, applying, finished)
+				r.set(func() { r.refuses = nil })
+			})
 		}},
 		{"once the chain reaches it", asked, func(r *rig) {
 			r.at(time.Hour, func() {

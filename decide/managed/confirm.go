@@ -72,6 +72,7 @@ const (
 	StackBlocked     ConfirmOutcome = "blocked"   // nothing was done: a brake in Spacelift, such as a lock, forbids it now, see Block
 	RulesChanged     ConfirmOutcome = "rules"     // nothing was done: the policy is another now, see Rules
 	GateClosed       ConfirmOutcome = "gate"      // nothing was done: a window or freeze forbids it now, see Rules.Gate
+	ParentsMoved     ConfirmOutcome = "parents"   // nothing was done: a stack that goes first isn't through any more, see Parents
 )
 
 // ConfirmResult is the result of ConfirmRun, with what the API showed.
@@ -86,6 +87,8 @@ type ConfirmResult struct {
 
 	Rules *Rules        `json:"rules,omitempty"` // as they are now, with RulesChanged and GateClosed
 	Block *Block        `json:"block,omitempty"` // with StackBlocked
+	// Parents is the progress of the stacks that go first, with ParentsMoved.
+	Parents *ParentsProgress `json:"parents,omitempty"`
 	Run   spacelift.Run `json:"run"`             // as last read, so before a confirmation of this attempt
 
 	// Followers are the stacks that follow the run's, once it is confirmed; nil
@@ -142,6 +145,10 @@ func (r *Record) Confirmed(now time.Time, in ConfirmRunInput, result ConfirmResu
 		r.settle(now, plan, PlanPostponed, result.Reason)
 		r.Note(now, KindAction, "Gantry did not confirm: %s", result.Reason)
 		r.reconsider(now, plan, in, result)
+	case ParentsMoved:
+		r.settle(now, plan, PlanPostponed, result.Reason)
+		r.Note(now, KindAction, "Gantry did not confirm: %s", result.Reason)
+		r.TakeParents(now, *result.Parents)
 	case StackBlocked:
 		r.settle(now, plan, PlanPostponed, result.Reason)
 		r.clearBackoff(DoConfirm)

@@ -63,9 +63,6 @@ func decidePlan(s Situation) Next {
 	if plan != nil && plan.Result == PlanChanged && plan.Looks >= maxLooks {
 		return hold(WaitPerson, whoOperator, thenNever, reasonContradiction, plan.Reason)
 	}
-	if s.parentsOld() {
-		return s.attempt(readingParents())
-	}
 	return s.attempt(confirming(s, "%s", why))
 }
 

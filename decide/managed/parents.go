@@ -58,10 +58,6 @@ const (
 	parentsFirst = 2 * time.Minute
 	parentsMost  = time.Hour
 
-	// parentsFresh bounds the age of the answer that they have finished when Gantry
-	// confirms.
-	parentsFresh = time.Minute
-
 	// parentsNotifyAfter is the time that a run waits for busy stacks before Gantry
 	// notifies people.
 	parentsNotifyAfter = 6 * time.Hour
@@ -77,8 +73,14 @@ const (
 	howRetry = "retry the run that did not finish; discard this one; or remove the label gantry:after"
 )
 
-// goesBehind reports whether other stacks go before the run's.
-func (s Situation) goesBehind() bool {
+// Through reports whether nothing that goes first speaks against a plan, by the policy
+// of its stack.
+func (p ParentsProgress) Through(by policy.Policy) bool {
+	return p.State == ParentsThrough || p.State == ParentsNewer && by.OldPlans.Value == policy.OldPlansKeep
+}
+
+// GoesBehind reports whether other stacks go before the run's.
+func (s Situation) GoesBehind() bool {
 	return len(s.Policy.After.Value) > 0 && s.Type == spacelift.RunTypeTracked && !s.DriftDetection
 }
 
@@ -93,7 +95,7 @@ func (s Situation) parentsHere() bool {
 // the plan.
 func behindParents(s Situation) (n Next, wait bool) {
 	switch {
-	case !s.goesBehind():
+	case !s.GoesBehind():
 		return Next{}, false
 	case !s.parentsHere():
 		return s.attempt(readingParents()), true
@@ -102,7 +104,7 @@ func behindParents(s Situation) (n Next, wait bool) {
 	case s.replaced != nil && s.replaced.Key == s.Key():
 		return s.discard(discarding(s, "the plan is old: "+s.replaced.Why+"; run "+string(s.replaced.New.Run)+" takes its place",
 			noteOf(policy.NoteOldPlan, s.replaced.Why+". Run "+string(s.replaced.New.Run)+" takes its place."))), true
-	case p.State == ParentsThrough, p.State == ParentsNewer && s.Policy.OldPlans.Value == policy.OldPlansKeep:
+	case p.Through(s.Policy):
 		return Next{}, false
 	case !s.Now.Before(p.Until):
 		return s.attempt(readingParents()), true
@@ -120,12 +122,6 @@ func behindParents(s Situation) (n Next, wait bool) {
 	}
 }
 
-// parentsOld reports whether the parents must be read again before the plan is
-// confirmed: people may have taken days.
-func (s Situation) parentsOld() bool {
-	return s.goesBehind() && !s.Now.Before(s.parents.At.Add(parentsFresh))
-}
-
 func readingParents() Next {
 	return Next{
 		Do: DoParents, Phase: PhaseHolding, Reason: "Gantry reads whether the stacks that go first are through", What: WaitAnswer,
@@ -139,7 +135,7 @@ func readingParents() Next {
 // the run's stack and those that follow it.
 func endsBehindParents(s Situation, end Next) (n Next, wait bool) {
 	switch {
-	case !s.goesBehind():
+	case !s.GoesBehind():
 		return Next{}, false
 	case !s.parentsHere():
 		return s.attempt(end.to(DoParents)), true
@@ -160,7 +156,7 @@ func endsBehindParents(s Situation, end Next) (n Next, wait bool) {
 // LeavesReleasing says why a run that has finished begins no chain; empty if it
 // does. What it has applied those that follow must learn of, whatever goes first.
 func (s Situation) LeavesReleasing() string {
-	if !s.goesBehind() || !s.parentsHere() {
+	if !s.GoesBehind() || !s.parentsHere() {
 		return ""
 	}
 	p := s.parents
