@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 
+	commonpb "go.temporal.io/api/common/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
 
 	"github.com/gantryhq/gantry/authority"
@@ -29,6 +30,7 @@ func (h *handlers) ListChains(ctx context.Context, req genserver.ListChainsReque
 	s := search{[]string{chain.Type}, []spacelift.Account{account}, filters, p.PageSize, p.PageToken}
 	chains, next, err := listExecutions(ctx, h, s, func(e *foundExecution) (api.ChainSummary, bool, error) {
 		c, err := toAPIChainSummary(e.WorkflowExecutionInfo)
+		explainHeld(&c, e.GetMemo(), may)
 		return c, may(account, spacelift.StackID(c.Stack)), err
 	})
 	return genserver.ListChains200JSONResponse{Chains: chains, NextPageToken: next}, err
@@ -160,4 +162,18 @@ func toAPIChainSummary(e *workflowpb.WorkflowExecutionInfo) (c api.ChainSummary,
 		Account: string(root.Account), Stack: keyword(attrs, managed.AttrStack), Run: string(root.Run), Phase: toAPIChainPhase(chain.Phase(keyword(attrs, managed.AttrPhase))),
 		StartedAt: e.GetStartTime().AsTime(), EndedAt: endedAt(e), Execution: toAPIExecution(e),
 	}, nil
+}
+
+// explainHeld says in a list why a chain is held, if the caller may see all stacks that
+// are in the way. The memo of a chain that has moved on since says nothing.
+func explainHeld(c *api.ChainSummary, memo *commonpb.Memo, may func(spacelift.Account, spacelift.StackID) bool) {
+	held := memoOf[chain.Held](memo, chain.HeldMemo)
+	if held.Since.IsZero() || c.Phase != api.ChainPhaseHeld || c.EndedAt != nil {
+		return
+	}
+	c.HeldSince = &held.Since
+	hidden := func(stack spacelift.StackID) bool { return !may(spacelift.Account(c.Account), stack) }
+	if !slices.ContainsFunc(held.InTheWay, hidden) {
+		c.Summary, c.InTheWay = &held.Reason, words(held.InTheWay)
+	}
 }

@@ -103,6 +103,31 @@ func TestChainsAreListed(t *testing.T) {
 	wantProblem(t, r.get("/v1/accounts/acme/chains?pageToken=%25", viewerToken), http.StatusBadRequest, "bad-request")
 }
 
+// A list says why a chain is held, as long as it is.
+func TestHeldChainsAreListedWithTheReason(t *testing.T) {
+	r := newRig(t)
+	payload := func(v any) *commonpb.Payload {
+		p, err := converter.GetDefaultDataConverter().ToPayload(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	held := chain.Held{Since: planned, InTheWay: []spacelift.StackID{"app-prod"}, Reason: "run 01APP of app-prod ended in FAILED"}
+	for phase, want := range map[string]bool{"held": true, "moving": false} {
+		r.temporal.list = &workflowservice.ListWorkflowExecutionsResponse{Executions: []*workflowpb.WorkflowExecutionInfo{{
+			Execution: &commonpb.WorkflowExecution{WorkflowId: "chain/acme/01ROOT", RunId: "temporal-run"},
+			Status:    enums.WORKFLOW_EXECUTION_STATUS_RUNNING, StartTime: timestamppb.New(planned),
+			SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{"GantryStack": payload("network-prod"), "GantryPhase": payload(phase)}},
+			Memo:             &commonpb.Memo{Fields: map[string]*commonpb.Payload{chain.HeldMemo: payload(held)}},
+		}}}
+		c := decode[api.ChainList](t, r.get("/v1/accounts/acme/chains?pageSize=3&phase="+phase, viewerToken)).Chains[0]
+		if shown := c.Summary != nil && *c.Summary == held.Reason && cmp.Equal(c.InTheWay, []string{"app-prod"}) && c.HeldSince.Equal(planned); shown != want || !want && c.Summary != nil {
+			t.Errorf("%s: %+v", phase, c)
+		}
+	}
+}
+
 func TestAStackIsSkippedAndAChainStopped(t *testing.T) {
 	r := chainRig(t)
 	wantProblem(t, r.post(approverToken, chainPath+"/skip", `{"stack":"app-prod"}`), http.StatusForbidden, "forbidden")

@@ -13,6 +13,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
 	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/api/enums/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
@@ -310,6 +311,24 @@ func TestChainInScope(t *testing.T) {
 	}
 	if all := decode[api.Chain](t, r.get(path, tokenFor(authority.RoleViewer, "a space above"))); len(all.Nodes) != 2 {
 		t.Errorf("with both in scope it shows %s", show(all))
+	}
+	payload := func(v any) *commonpb.Payload {
+		p, err := converter.GetDefaultDataConverter().ToPayload(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	r.temporal.list = &workflowservice.ListWorkflowExecutionsResponse{Executions: []*workflowpb.WorkflowExecutionInfo{{
+		Execution: &commonpb.WorkflowExecution{WorkflowId: managed.ChainID(theRun), RunId: "temporal-run"}, Status: enums.WORKFLOW_EXECUTION_STATUS_RUNNING, StartTime: timestamppb.New(planned),
+		SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{"GantryStack": payload("network-prod"), "GantryPhase": payload("held")}},
+		Memo:             &commonpb.Memo{Fields: map[string]*commonpb.Payload{chain.HeldMemo: payload(chain.Held{Since: planned, InTheWay: []spacelift.StackID{"app-prod"}, Reason: "run 1 of app-prod failed"})}},
+	}}}
+	if w := r.get("/v1/accounts/acme/chains", tokenFor(authority.RoleViewer, "its stacks by name")); strings.Contains(w.Body.String(), "app-prod") || !strings.Contains(w.Body.String(), "heldSince") {
+		t.Errorf("the list shows %s", w.Body)
+	}
+	if w := r.get("/v1/accounts/acme/chains", tokenFor(authority.RoleViewer, "a space above")); !strings.Contains(w.Body.String(), "run 1 of app-prod failed") {
+		t.Errorf("with both in scope the list shows %s", w.Body)
 	}
 	wantProblem(t, r.post(tokenFor(authority.RoleOperator, "its stacks by name"), path+"/stop", ""), http.StatusForbidden, "forbidden")
 	wantProblem(t, r.post(tokenFor(authority.RoleOperator, "its stacks by name"), path+"/skip", `{"stack":"app-prod"}`), http.StatusForbidden, "forbidden")

@@ -54,7 +54,11 @@ func Chain(ctx workflow.Context, in chain.Input) (chain.Status, error) {
 func (r *releaser) settle(ctx workflow.Context, next chain.Next) (done bool, err error) {
 	r.sender.send(func() []managed.Notice { return r.known.Outbox }, r.known.Sent)
 	workflow.SetCurrentDetails(ctx, r.known.Details(next, pagesOf(ctx)))
-	if err := upsert(ctx, chain.Attributes(r.known.Root, next.Phase), false); err != nil {
+	held, err := r.writeHeld(ctx, next)
+	if err != nil {
+		return false, err
+	}
+	if err := upsert(ctx, chain.Attributes(r.known.Root, next.Phase), held); err != nil {
 		return false, err
 	}
 	if !next.Finish && (!fullHistory(ctx) || r.triggering > 0) {
@@ -68,6 +72,19 @@ func (r *releaser) settle(ctx workflow.Context, next chain.Next) (done bool, err
 		return true, nil
 	}
 	return false, workflow.NewContinueAsNewError(ctx, Chain, chain.Input{Root: r.known.Root, Known: &r.known})
+}
+
+// writeHeld writes the memo that lists read, if the chain is held and the memo says
+// something else. It reports whether it did.
+func (r *releaser) writeHeld(ctx workflow.Context, next chain.Next) (bool, error) {
+	if next.Phase != chain.PhaseHeld {
+		return false, nil
+	}
+	want := r.known.WhyHeld(next)
+	if !want.Differs(memoOf[chain.Held](ctx, chain.HeldMemo)) {
+		return false, nil
+	}
+	return true, workflow.UpsertMemo(ctx, map[string]any{chain.HeldMemo: want})
 }
 
 // releaser is an execution of Chain at work.

@@ -45,15 +45,22 @@ func writeListed(ctx workflow.Context, s managed.RunStatus) (bool, error) {
 		return false, nil
 	}
 	want := managed.ListRun(s)
-	var have managed.Listed
-	if payload := workflow.GetInfo(ctx).Memo.GetFields()[managed.ListedMemo]; payload != nil {
-		// A memo in another form is written anew.
-		_ = converter.GetDefaultDataConverter().FromPayload(payload, &have)
-	}
-	if !want.Differs(have) {
+	if !want.Differs(memoOf[managed.Listed](ctx, managed.ListedMemo)) {
 		return false, nil
 	}
 	return true, workflow.UpsertMemo(ctx, map[string]any{managed.ListedMemo: want})
+}
+
+// memoOf returns a memo of the execution; zero without one, or in another form, which is
+// then written anew.
+func memoOf[T any](ctx workflow.Context, name string) (value T) {
+	if payload := workflow.GetInfo(ctx).Memo.GetFields()[name]; payload != nil {
+		if err := converter.GetDefaultDataConverter().FromPayload(payload, &value); err != nil {
+			var none T
+			return none
+		}
+	}
+	return value
 }
 
 // upsert sets the attributes whose values have changed, and the time of the change. It

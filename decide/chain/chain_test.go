@@ -58,6 +58,37 @@ func TestWhatStopsTheLine(t *testing.T) {
 	}
 }
 
+// Lists show why a chain is held, and anew when another stack is in the way; the same
+// stacks in other words are worth no event.
+func TestWhatListsShowOfAHeldChain(t *testing.T) {
+	s := newChainStory(t.Fatalf, "app<net", "dns<net", "web<app")
+	s.goes()
+	s.ends("dns", runFinished)
+	n := s.ends("app", runFailed)
+	h := s.c.WhyHeld(n)
+	if h.Since.IsZero() || !slices.Equal(h.InTheWay, []spacelift.StackID{"app"}) || !strings.Contains(h.Reason, "of app ended in FAILED") || strings.Contains(h.Reason, "the chain continues") {
+		t.Errorf("a list shows %+v", h)
+	}
+	if !h.Differs(Held{}) {
+		t.Error("the first memo is not written")
+	}
+	other := h
+	if other.Reason = "in other words"; other.Differs(h) {
+		t.Error("a sentence alone is worth an event")
+	}
+	if other.InTheWay = append(slices.Clone(h.InTheWay), "dns"); !other.Differs(h) {
+		t.Error("another stack in the way is not shown")
+	}
+	wide := newChainStory(t.Fatalf, "a<net", "b<net", "c<net", "d<net", "e<net", "f<net", "g<net", "h<net", "i<net", "j<net", "k<net")
+	wide.goes()
+	for c := 'a'; c <= 'k'; c++ {
+		n = wide.ends(spacelift.StackID(string(c)), runFailed)
+	}
+	if h := wide.c.WhyHeld(n); len(h.InTheWay) != maxHeldStacks || !strings.HasSuffix(h.Reason, "6 more") {
+		t.Errorf("a list shows %+v", h)
+	}
+}
+
 func TestARetryResumes(t *testing.T) {
 	s := newChainStory(t.Fatalf, "app<net", "web<app")
 	s.goes()

@@ -362,13 +362,17 @@ func runs(n int) string {
 
 // whyHeld returns why nothing moves in a chain, and the remedies.
 func (c *Chain) whyHeld(conditions []condition) string {
-	var all []string
+	return few(c.stops(conditions)) + "; the chain continues when a retry finishes, the problem is fixed, or an operator skips the stack"
+}
+
+// stops returns a sentence about each stack that stops those that follow it.
+func (c *Chain) stops(conditions []condition) (all []string) {
 	for i, l := range conditions {
 		if l.Lets == EdgeStops {
 			all = append(all, c.why(i, l))
 		}
 	}
-	return few(all) + "; the chain continues when a retry finishes, the problem is fixed, or an operator skips the stack"
+	return all
 }
 
 // why returns why a node does or does not release the stacks that follow it.

@@ -749,6 +749,12 @@ type ChainSummary struct {
 	// Execution The Temporal execution that manages a run.
 	Execution Execution `json:"execution"`
 
+	// HeldSince Since when nothing moves; missing while something moves, and in events.
+	HeldSince *time.Time `json:"heldSince,omitempty"`
+
+	// InTheWay The stacks that somebody must act on while it is held, 10 at most; missing with `summary`.
+	InTheWay []string `json:"inTheWay,omitempty"`
+
 	// Phase Phase of a chain: `moving` (runs are active), `held` (nothing moves until someone fixes, retries or skips
 	// something) or `done`.
 	Phase ChainPhase `json:"phase"`
@@ -761,6 +767,9 @@ type ChainSummary struct {
 
 	// StartedAt When it began.
 	StartedAt time.Time `json:"startedAt"`
+
+	// Summary Why it is held, as a sentence; missing while it isn't, in events, or if you may not see all stacks that are in the way.
+	Summary *string `json:"summary,omitempty"`
 }
 
 // Commit The commit a run works on.
