@@ -275,6 +275,9 @@ func chainList() api.ChainList {
 		if phase == "done" {
 			c.EndedAt = new(noon)
 		}
+		if phase == "held" {
+			c.Summary, c.InTheWay, c.HeldSince = new("run 01M8J7QT000000000000000009 of queue ended in FAILED: a quota was exceeded while planning"), []string{"queue"}, new(noon.Add(-time.Hour))
+		}
 		return c
 	}
 	return api.ChainList{Chains: []api.ChainSummary{of("new", "moving", time.Minute), of("over", "done", time.Hour), of("stuck", "held", 2*time.Hour)}}
@@ -291,6 +294,11 @@ func TestChainsThatAreHeldComeFirst(t *testing.T) {
 	}
 	if got := strings.Join(names, " "); got != "stuck new over" {
 		t.Errorf("the order is %s", got)
+	}
+	for _, want := range []string{"of queue ended in FAILED: a quota was exceeded while planning. held for 1 h · began 2 h ago", "began 1 h ago · took 1 h"} {
+		if !strings.Contains(d.Text(), want) {
+			t.Errorf("the list lacks %q: %s", want, d.Text())
+		}
 	}
 	shows(t, d, "1 chain is held")
 }
