@@ -172,3 +172,38 @@ func TestSecondProcessWaitsForTheFirst(t *testing.T) {
 		}
 	})
 }
+
+// Memory is used again: that of the body by the caller, that of a batch by a later one.
+func TestAcceptedEventsDontChangeAfterwards(t *testing.T) {
+	t.Parallel()
+	in := open(t, Options{})
+	body := make([]byte, 100)
+	want := map[string]string{} // bodies by delivery
+	for i := range 10 {
+		copy(body, strings.Repeat(string(rune('a'+i)), len(body)))
+		d, err := in.Accept(t.Context(), notice(runRef(i), 0, spacelift.RunStateQueued), body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[d.ID] = string(body)
+	}
+	clear(body)
+	var mu sync.Mutex
+	forwarded := map[string]string{}
+	stop := forward(t, in, &fakeTarget{}, ForwarderOptions{Decode: func(d Delivery, body []byte) managed.RunEvent {
+		mu.Lock()
+		defer mu.Unlock()
+		forwarded[d.ID] = string(body)
+		return managed.RunEvent{}
+	}})
+	waitFor(t, in, func(h Health) bool { return h.Pending == 0 })
+	stop()
+	if diff := cmp.Diff(want, forwarded); diff != "" {
+		t.Errorf("bodies forwarded (-want +got):\n%s", diff)
+	}
+	for id, body := range want {
+		if _, got, err := in.Get(t.Context(), id); err != nil || string(got) != body {
+			t.Errorf("delivery %s has the body %q, %v; want %q", id, got, err, body)
+		}
+	}
+}

@@ -217,12 +217,12 @@ func (in *Inbox) requeue(ctx context.Context, deliveries []Delivery, bodies map[
 	}
 	var b *batch
 	for _, d := range deliveries {
-		it := newItem(&d, bodies[d.ID], kindAgain)
-		it.n, _ = splitID(ulid.MustParseStrict(d.ID))
-		if _, known := in.window.seen[it.key]; !known {
-			in.window.add(it.key, it.n)
+		n, _ := splitID(ulid.MustParseStrict(d.ID))
+		k := keyOf(d.Run, d.State, d.StateVersion)
+		if _, known := in.window.seen[k]; !known {
+			in.window.add(k, n)
 		}
-		b = in.board(it)
+		b = in.board(&d, bodies[d.ID], kindAgain, n, k)
 	}
 	in.mu.Unlock()
 	return b.wait(ctx)

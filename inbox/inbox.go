@@ -116,6 +116,7 @@ type Inbox struct {
 	pending    int    // accepted, but not forwarded yet
 	open       *batch // that events board
 	committing *batch // that is being written, or nil
+	finished   *batch // the last one that was written; the next but one takes its memory
 	wanted     bool   // the open batch is to be written even if it is empty
 	marks      []mark // not in the log yet
 	marksDue   time.Time
@@ -158,7 +159,7 @@ func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 	opts = opts.withDefaults()
 	in := &Inbox{
 		opts: opts, log: opts.Logger.With("room", "inbox"), background: context.WithoutCancel(ctx),
-		ids: newIDs(), window: newWindow(opts.Entries.Count), open: newBatch(),
+		ids: newIDs(), window: newWindow(opts.Entries.Count), open: newBatch(nil),
 		queue: queue{linger: opts.Linger, runs: make(map[spacelift.RunRef]*run), wake: make(chan struct{}, 1)},
 		kick:  make(chan struct{}, 1), stop: make(chan struct{}),
 	}
@@ -358,7 +359,8 @@ func (in *Inbox) closeFiles() (err error) {
 // Accept stores the event and its body, and returns once they are on disk. It
 // returns the delivery with its id and its outcome: accepted, or duplicate if the
 // same event is already stored; it logs duplicates. The caller sets the fields of
-// the request, and the event's run, type, state and version.
+// the request, and the event's run, type, state and version, and may use the body's
+// memory again.
 //
 // Errors wrap [ErrUnavailable]: the event is not stored. If ctx ends first, which
 // the error wraps too, the event may have been stored; a repeat will show it.
@@ -372,9 +374,8 @@ func (in *Inbox) Accept(ctx context.Context, d Delivery, body []byte) (Delivery,
 		d.Size = len(body)
 	}
 	d.clip()
-	it := newItem(&d, body, kindEvent)
 	for {
-		n, ours, b, err := in.enqueue(it)
+		n, ours, b, err := in.enqueue(&d, body)
 		if err != nil {
 			return d, fmt.Errorf("accept %s: %w", d.Run, err)
 		}

@@ -355,7 +355,7 @@ func TestRecordsOfAnySize(t *testing.T) {
 	dir := t.TempDir()
 	in := open(t, Options{Dir: dir})
 	d := notice(runRef(1), 0, spacelift.RunStateQueued)
-	rest := recordHeader + len(newEvent(&d, nil, kindEvent))
+	rest := recordHeader + len(appendEvent(nil, &d, nil, kindEvent, makeID(0, 0)))
 	var ids []string
 	sizes := []int{0, 1, readGuess - recordHeader, readGuess, 64 << 10, 1 << 20}
 	for n := -4; n < 4; n++ {
@@ -401,7 +401,7 @@ func TestMarksComeBackAsWritten(t *testing.T) {
 
 func FuzzRecord(f *testing.F) {
 	d := notice(runRef(1), 3, spacelift.RunStatePlanning)
-	f.Add(newEvent(&d, []byte(`{"a":1}`), kindEvent))
+	f.Add(appendEvent(nil, &d, []byte(`{"a":1}`), kindEvent, makeID(1, 2)))
 	f.Add(newMarks([]mark{{idx: 7, n: 9, status: statusDead, err: "no"}}))
 	f.Fuzz(func(t *testing.T, rec []byte) {
 		readMarks(rec)

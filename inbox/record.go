@@ -29,29 +29,17 @@ var errRecord = errors.New("damaged record")
 
 func isEvent(rec []byte) bool { return len(rec) > 0 && (rec[0] == kindEvent || rec[0] == kindAgain) }
 
-// newEvent encodes an event; stamp completes it.
-func newEvent(d *Delivery, body []byte, kind byte) []byte {
-	text := [...]string{d.Source, string(d.Run.Account), string(d.Run.Stack), string(d.Run.Run), string(d.Type), string(d.State)}
-	size := 64 + len(body)
-	for _, s := range text {
-		size += 2 + len(s)
+// appendEvent encodes an event with its number.
+func appendEvent(to []byte, d *Delivery, body []byte, kind byte, id ulid.ULID) []byte {
+	to = append(append(to, kind), id[:]...)
+	to = binary.LittleEndian.AppendUint64(to, uint64(d.ReceivedAt.UnixNano()))
+	to = binary.AppendUvarint(to, uint64(d.Secret))
+	to = binary.AppendUvarint(to, uint64(d.StateVersion))
+	to = binary.AppendUvarint(to, uint64(d.Size))
+	for _, s := range [...]string{d.Source, string(d.Run.Account), string(d.Run.Stack), string(d.Run.Run), string(d.Type), string(d.State)} {
+		to = append(binary.AppendUvarint(to, uint64(len(s))), s...)
 	}
-	b := make([]byte, 17, size)
-	b[0] = kind
-	b = binary.LittleEndian.AppendUint64(b, uint64(d.ReceivedAt.UnixNano()))
-	b = binary.AppendUvarint(b, uint64(d.Secret))
-	b = binary.AppendUvarint(b, uint64(d.StateVersion))
-	b = binary.AppendUvarint(b, uint64(d.Size))
-	for _, s := range text {
-		b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
-	}
-	return append(b, body...)
-}
-
-// stamp gives an encoded event its number.
-func stamp(rec []byte, n, tag int64) {
-	id := makeID(n, tag)
-	copy(rec[1:], id[:])
+	return append(to, body...)
 }
 
 // event is a decoded event. Its body is part of the record.

@@ -26,6 +26,7 @@ type item struct {
 // batch is a set of events with one flush, and what is written with them.
 type batch struct {
 	items []item
+	recs  []byte // of the items
 	marks []mark
 	move  *move
 	done  chan struct{}
@@ -37,25 +38,20 @@ const (
 	markDelay = 200 * time.Millisecond // of marks, if no events come
 	boarding  = 4                      // yields before a batch is sealed
 	reserved  = 512 << 10              // bytes of the last segment that only marks may use
+	maxReused = 1 << 20                // bytes of memory that a batch leaves to the next but one
 )
-
-func newItem(d *Delivery, body []byte, kind byte) item {
-	return item{
-		key: keyOf(d.Run, d.State, d.StateVersion), run: d.Run, rec: newEvent(d, body, kind),
-		lingers: kind == kindEvent && mayLinger(d.State, d.StateVersion),
-	}
-}
 
 // enqueue adds an event to the open batch. It returns its number, and the batch to
 // wait for. If the event is a repeat it is not ours: the number and the batch are
 // those of the first one, and the batch is nil if that is stored.
-func (in *Inbox) enqueue(it item) (n int64, ours bool, b *batch, err error) {
+func (in *Inbox) enqueue(d *Delivery, body []byte) (n int64, ours bool, b *batch, err error) {
+	k := keyOf(d.Run, d.State, d.StateVersion)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if err := in.unavailable(); err != nil {
 		return 0, false, nil, err
 	}
-	if n, ok := in.window.seen[it.key]; ok {
+	if n, ok := in.window.seen[k]; ok {
 		for _, b := range []*batch{in.committing, in.open} {
 			if b != nil && slices.ContainsFunc(b.items, func(other item) bool { return other.n == n }) {
 				return n, false, b, nil
@@ -63,20 +59,33 @@ func (in *Inbox) enqueue(it item) (n int64, ours bool, b *batch, err error) {
 		}
 		return n, false, nil, nil
 	}
-	it.n = in.ids.next(time.Now())
-	in.window.add(it.key, it.n)
-	return it.n, true, in.board(it), nil
+	n = in.ids.next(time.Now())
+	in.window.add(k, n)
+	return n, true, in.board(d, body, kindEvent, n, k), nil
 }
 
-// board puts an item into the open batch. Called with mu held.
-func (in *Inbox) board(it item) *batch {
-	stamp(it.rec, it.n, in.ids.tag)
-	in.open.items = append(in.open.items, it)
+// board puts an event into the open batch. Called with mu held.
+func (in *Inbox) board(d *Delivery, body []byte, kind byte, n int64, k key) *batch {
+	b := in.open
+	start := len(b.recs)
+	b.recs = appendEvent(b.recs, d, body, kind, makeID(n, in.ids.tag))
+	b.items = append(b.items, item{
+		n: n, key: k, rec: b.recs[start:len(b.recs):len(b.recs)], run: d.Run,
+		lingers: kind == kindEvent && mayLinger(d.State, d.StateVersion),
+	})
 	kick(in.kick)
-	return in.open
+	return b
 }
 
-func newBatch() *batch { return &batch{done: make(chan struct{})} }
+// newBatch returns an empty batch with the memory of one that is done, or of nil.
+func newBatch(old *batch) *batch {
+	b := &batch{done: make(chan struct{})}
+	if old != nil && cap(old.recs) <= maxReused {
+		clear(old.items) // they name runs
+		b.items, b.recs = old.items[:0], old.recs[:0]
+	}
+	return b
+}
 
 // unavailable returns why no event can be stored. Called with mu held.
 func (in *Inbox) unavailable() error {
@@ -146,12 +155,14 @@ func (in *Inbox) take(all bool) (b *batch, wait time.Duration) {
 	}
 	b = in.open
 	b.marks, b.move = in.marks, in.takeMove()
-	in.open, in.committing, in.marks, in.wanted = newBatch(), b, nil, false
+	in.open, in.committing, in.marks, in.wanted = newBatch(in.finished), b, nil, false
+	in.finished = nil
 	return b, 0
 }
 
 // records returns the records of a batch: first those that are moved, last the marks.
 func (b *batch) records() (recs [][]byte) {
+	recs = make([][]byte, 0, len(b.items)+1)
 	marks := b.marks
 	if b.move != nil {
 		recs = append(recs, b.move.recs...)
@@ -172,7 +183,7 @@ func (in *Inbox) answer(b *batch, first uint64, err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	defer close(b.done)
-	in.committing, b.err = nil, err
+	in.committing, in.finished, b.err = nil, b, err
 	if b.move != nil {
 		in.moved(b.move, first, err)
 		first += uint64(len(b.move.recs))
@@ -202,7 +213,7 @@ func (in *Inbox) stored(it *item, idx uint64, now time.Time) {
 	if in.queue.spilled > 0 {
 		return
 	}
-	in.queue.push(it.run, newPending(idx, it.n, it.rec), it.lingers, now)
+	in.queue.push(it.run, newPending(idx, it.n, slices.Clone(it.rec)), it.lingers, now) // the next batches write over it
 	if in.queue.bytes > maxQueueBytes {
 		in.queue.spilled = idx + 1
 	}

@@ -141,7 +141,10 @@ func (f *frontDoor) logDelivery(ctx context.Context, level slog.Level, d inbox.D
 	if d.Reason != "" {
 		line = append(line, slog.String("reason", d.Reason), slog.String("detail", d.Detail))
 	}
-	f.log.LogAttrs(ctx, level, "notification", append(line, more...)...)
+	// Without the logger, which would look up its caller for each line.
+	r := slog.NewRecord(time.Now(), level, "notification", 0)
+	r.AddAttrs(append(line, more...)...)
+	_ = f.log.Handler().Handle(ctx, r) // a logger ignores errors as well
 }
 
 func toAPIReceipt(d inbox.Delivery) genserver.ReceiveNotificationResponseObject {

@@ -36,16 +36,17 @@ var (
 
 var chunks = sync.Pool{New: func() any { return new([firstChunk]byte) }}
 
-// readBody reads a whole body into a buffer of its size. The memory follows what
+// readBody reads a whole body: into room if that has room for it, and else into a
+// buffer of its size. The memory follows what
 // the sender has sent, not what it announces. The caller returns held, which is 0
 // for small bodies, to the budget when the body is no longer in use.
-func (f *frontDoor) readBody(r *http.Request, source netip.Prefix) (body []byte, held int64, err error) {
+func (f *frontDoor) readBody(r *http.Request, source netip.Prefix, room []byte) (body []byte, held int64, err error) {
 	size := r.ContentLength
 	if size > maxBody {
 		return nil, 0, errBodyTooLarge
 	}
-	if size >= 0 && size <= firstChunk {
-		body = make([]byte, size)
+	if size >= 0 && size <= int64(len(room)) {
+		body = room[:size]
 		_, err = io.ReadFull(r.Body, body)
 		return body, 0, err
 	}

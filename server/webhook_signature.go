@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -118,6 +119,19 @@ type request struct {
 	from     netip.Prefix   // the source
 	signers  []signer
 	depth    int // of the request's path
+	room     [firstChunk]byte
+}
+
+// requests are used again, with the room for a body: it is most of what an event
+// would allocate.
+var requests = sync.Pool{New: func() any { return new(request) }}
+
+// finish ends the use of a request and of its body.
+func (f *frontDoor) finish(r *request) {
+	f.bodies.release(r.from, r.held)
+	clear(r.signers)
+	r.body, r.held, r.delivery, r.from, r.signers, r.depth = nil, 0, inbox.Delivery{}, netip.Prefix{}, r.signers[:0], 0
+	requests.Put(r)
 }
 
 // signer is an account one of whose secrets made the signature.
@@ -139,12 +153,11 @@ func (f *frontDoor) admit(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		f.metrics.received.Inc()
 		source := f.sources.of(r)
-		req := &request{
-			delivery: inbox.Delivery{ReceivedAt: time.Now(), Source: sourceName(source, r), Size: int(max(0, r.ContentLength))},
-			from:     Neighborhood(source), depth: depthOf(r),
-		}
+		req := requests.Get().(*request)
+		defer f.finish(req)
+		req.delivery = inbox.Delivery{ReceivedAt: time.Now(), Source: sourceName(source, r), Size: int(max(0, r.ContentLength))}
+		req.from, req.depth = Neighborhood(source), depthOf(r)
 		err := f.authenticate(r, req)
-		defer f.bodies.release(req.from, req.held)
 		if err != nil {
 			f.refuse(w, r, req, err)
 			return
@@ -174,12 +187,12 @@ func (f *frontDoor) authenticate(r *http.Request, req *request) *refused {
 	if err != nil {
 		return notAuthentic(reasonSignatureMalformed, spacelift.SignatureHeader+": "+err.Error())
 	}
-	req.body, req.held, err = f.readBody(r, req.from)
+	req.body, req.held, err = f.readBody(r, req.from, req.room[:])
 	if err != nil {
 		return bodyProblem(err)
 	}
 	req.delivery.Size = len(req.body)
-	if req.signers = f.signersOf(signature, req.body); len(req.signers) == 0 {
+	if req.signers = f.signersOf(req.signers, signature, req.body); len(req.signers) == 0 {
 		return notAuthentic(reasonSignatureMismatch,
 			"no live secret of any configured account made this signature over this body; "+
 				"compare the webhook's secret with Gantry's, and sign the raw bytes, not a re-encoded body")
@@ -216,10 +229,9 @@ func signatureHeader(h http.Header) (string, *refused) {
 		" is missing; give the webhook a secret in Spacelift, or sign the body yourself: sha256=<hex HMAC-SHA256 of the raw body>")
 }
 
-// signersOf tries every live secret of every account. It doesn't stop at the
-// first that fits: two accounts may, by mistake, share a secret.
-func (f *frontDoor) signersOf(signature, body []byte) []signer {
-	var found []signer
+// signersOf adds the accounts that signed. It tries every live secret of every account
+// and doesn't stop at the first that fits: two accounts may, by mistake, share a secret.
+func (f *frontDoor) signersOf(found []signer, signature, body []byte) []signer {
 	for _, a := range f.accounts {
 		for _, k := range a.liveKeys() {
 			if k.Matches(body, signature) {
