@@ -36,7 +36,6 @@ const (
 	statusRefused
 	statusUnavailable
 	statusUnreadable // ignored, with its body
-	statusMoved      // in marks only: another record has the event
 )
 
 var statuses = [...]struct {
@@ -327,9 +326,7 @@ func (a *archive) take(t *transaction, b block, next uint64) {
 	for i, rec := range b.recs {
 		idx := b.first + uint64(i)
 		for _, m := range readMarks(rec) {
-			if m.status != statusMoved {
-				a.takeMark(t, m)
-			}
+			a.takeMark(t, m)
 		}
 		e, err := readEvent(rec)
 		if err == nil && (idx+uint64(a.in.opts.Entries.Count) >= next || a.in.records.pending(idx)) {

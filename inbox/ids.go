@@ -46,9 +46,6 @@ func (in *Inbox) IDSuffix() string {
 	return in.ids.id(0)[14:] // the characters before it have bits of the number
 }
 
-// timeOf returns when a number was given, to the millisecond.
-func timeOf(n int64) time.Time { return time.UnixMilli(n >> 16).UTC() }
-
 func makeID(n, tag int64) (id ulid.ULID) {
 	binary.BigEndian.PutUint64(id[:8], uint64(n))
 	binary.BigEndian.PutUint64(id[8:], uint64(tag))

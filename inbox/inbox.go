@@ -120,7 +120,6 @@ type Inbox struct {
 	wanted     bool   // the open batch is to be written even if it is empty
 	marks      []mark // not in the log yet
 	marksDue   time.Time
-	moving     *move
 	notes      []note    // not in the archive yet
 	noteBytes  int       // of bodies
 	accepted   int       // since the housekeeper's last turn
@@ -519,8 +518,7 @@ func (in *Inbox) Health() Health {
 	return h
 }
 
-// oldestPending returns when the oldest pending event arrived. Those of runs whose
-// signals fail may have been moved to the end of the log.
+// oldestPending returns when the oldest pending event arrived.
 func (in *Inbox) oldestPending() time.Time {
 	idx, ok := in.records.nextPending(0)
 	if !ok {
@@ -528,12 +526,5 @@ func (in *Inbox) oldestPending() time.Time {
 	}
 	rec, _ := in.records.read(idx)
 	e, _ := readEvent(rec) // an unreadable one has no time
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	for _, r := range in.queue.runs {
-		if at := timeOf(r.events[0].n); r.attempts > 0 && at.Before(e.ReceivedAt) {
-			e.ReceivedAt = at
-		}
-	}
 	return e.ReceivedAt
 }

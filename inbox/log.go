@@ -17,7 +17,8 @@ import (
 
 // log is a sequence of numbered records in segments. A segment that a write failed
 // on is never written again: the next segment begins behind its last acknowledged
-// record, and records beyond that in the old one don't count.
+// record, and records beyond that in the old one don't count. A segment that nobody
+// needs is deleted, or cut to its header while an older one is needed.
 type log struct {
 	disk *disk
 	buf  []byte // of the writer
@@ -39,6 +40,9 @@ type segment struct {
 	pending    int
 	bytes      int64 // of events
 }
+
+// cut reports whether a segment has lost its records.
+func (s *segment) cut() bool { return s.at == nil && s.next > s.base }
 
 // unsent marks the place of an event that is pending.
 const unsent = 1 << 31
@@ -70,9 +74,10 @@ func (l *log) find(idx uint64) *segment {
 	return l.segs[i]
 }
 
-// place returns the segment of a record and its place in it, nil if it is lost.
+// place returns the segment of a record and its place in it, nil if it is lost or
+// deleted.
 func (l *log) place(idx uint64) (*segment, *uint32) {
-	if s := l.find(idx); s != nil && idx >= s.base && s.at[idx-s.base] != 0 {
+	if s := l.find(idx); s != nil && idx >= s.base && !s.cut() && s.at[idx-s.base] != 0 {
 		return s, &s.at[idx-s.base]
 	}
 	return nil, nil
@@ -247,7 +252,9 @@ func (l *log) block(from uint64) (b block, err error) {
 		if s = l.find(from); s == nil || s.next <= s.base {
 			return b, ErrNotFound
 		}
-		if from = max(from, s.base); s.at[from-s.base] != 0 {
+		if from = max(from, s.base); s.cut() {
+			from = s.next - 1
+		} else if s.at[from-s.base] != 0 {
 			break
 		}
 	}
@@ -317,7 +324,7 @@ func (l *log) loadSegment(base, limit uint64, visit func(idx uint64, rec []byte)
 	kept := 0
 	for _, b := range blocks {
 		b.recs = b.recs[:min(uint64(len(b.recs)), max(limit, b.first)-b.first)]
-		if b.first >= limit || b.first < s.next {
+		if b.first > limit || b.first < s.next {
 			continue
 		}
 		s.add(b)
@@ -329,6 +336,10 @@ func (l *log) loadSegment(base, limit uint64, visit func(idx uint64, rec []byte)
 				visit(idx, rec)
 			}
 		}
+	}
+	if limit != last && len(image) == fileHeader {
+		s.next = limit
+		return nil, nil //nolint:nilnil // it was cut: see shrink
 	}
 	if limit != last && s.next < limit {
 		damaged = true
@@ -350,9 +361,10 @@ func newSegment(f *file, base uint64) (*segment, error) {
 	return s, err
 }
 
-// unneeded returns the number of the oldest segments that can go: all is forwarded,
-// the archive has it up to through, and what follows fills the budget.
-func (l *log) unneeded(keep Budget, through uint64, tight bool) (n int) {
+// unneeded returns the segments of which little or nothing is needed, oldest first: the
+// events are forwarded, the archive has them up to through, and what follows fills the
+// budget. The marks of a segment are needed while an older one has their events.
+func (l *log) unneeded(keep Budget, through uint64, tight bool) (all []*segment) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	beyond, events, bytes := len(l.segs)-1, 0, int64(0)
@@ -362,39 +374,73 @@ func (l *log) unneeded(keep Budget, through uint64, tight bool) (n int) {
 			break
 		}
 	}
-	for n < beyond && l.segs[n].pending == 0 && l.segs[n].next-1 <= through {
-		n++
+	for _, s := range l.segs[:max(0, beyond)] {
+		switch {
+		case s.cut() || s.pending > 0 && s.pending == s.events:
+		case s.next-1 > through || s.pending > s.events/4:
+			return all
+		default:
+			all = append(all, s)
+		}
 	}
-	return n
+	return all
 }
 
-// drop deletes the oldest segments.
-func (l *log) drop(n int) (err error) {
+// shrink deletes all records of a segment but its pending events, and the files that no
+// older one needs as a sign that nothing is missing.
+func (l *log) shrink(s *segment) (err error) {
+	l.mu.RLock()
+	pending := s.pending > 0
+	l.mu.RUnlock()
+	if pending {
+		return l.rewrite(s)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, s := range l.segs[:n] {
-		err = errors.Join(err, s.f.Close(), os.Remove(s.f.Name()))
+	s.at, s.events, s.bytes, s.end = nil, 0, 0, int64(fileHeader)
+	err = s.f.Truncate(s.end)
+	for len(l.segs) > 1 && l.segs[0].cut() {
+		err = errors.Join(err, l.segs[0].f.Close(), os.Remove(l.segs[0].f.Name()))
+		l.segs = l.segs[1:]
 	}
-	l.segs = l.segs[n:]
 	return err
 }
 
-// stuck returns the oldest pending event if it is one of few in its segment and
-// keeps much behind it that is done; 0 if not.
-func (l *log) stuck(much int64) uint64 {
-	idx, ok := l.nextPending(0)
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if !ok || l.segs[0].pending > l.segs[0].events/4 {
-		return 0
+// rewrite replaces a segment by one with its pending events alone, and an empty block at its
+// end.
+func (l *log) rewrite(s *segment) error {
+	content := newHeader()
+	fresh := &segment{base: s.base, next: s.base, end: int64(fileHeader), salt: content[len(magic):]}
+	put := func(b block) {
+		b.place = len(content)
+		content = appendBlock(content, fresh.salt, b)
+		b.size = len(content) - b.place
+		fresh.add(b)
 	}
-	for _, s := range l.segs[1:] {
-		if s.pending == 0 {
-			much -= s.bytes
+	for idx, more := l.nextPending(s.base); more && idx < s.next; idx, more = l.nextPending(idx + 1) {
+		rec, err := l.read(idx)
+		if err != nil {
+			return err
+		}
+		put(block{first: idx, recs: [][]byte{rec}})
+	}
+	put(block{first: s.next})
+	if err := l.disk.create(s.f.name, content, 0); err != nil {
+		return err
+	}
+	f, err := l.disk.openFile(s.f.name, syscall.O_DSYNC)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, at := range fresh.at {
+		if at != 0 && s.at[i]&unsent == 0 { // forwarded meanwhile
+			fresh.at[i], fresh.pending = at&^unsent, fresh.pending-1
 		}
 	}
-	if much > 0 {
-		return 0
-	}
-	return idx
+	_ = s.f.Close()
+	fresh.f = f
+	*s = *fresh
+	return nil
 }

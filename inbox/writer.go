@@ -1,7 +1,6 @@
 package inbox
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +27,6 @@ type batch struct {
 	items []item
 	recs  []byte // of the items
 	marks []mark
-	move  *move
 	done  chan struct{}
 	err   error
 	ended time.Time
@@ -154,25 +152,20 @@ func (in *Inbox) take(all bool) (b *batch, wait time.Duration) {
 		return nil, wait
 	}
 	b = in.open
-	b.marks, b.move = in.marks, in.takeMove()
+	b.marks = in.marks
 	in.open, in.committing, in.marks, in.wanted = newBatch(in.finished), b, nil, false
 	in.finished = nil
 	return b, 0
 }
 
-// records returns the records of a batch: first those that are moved, last the marks.
+// records returns the records of a batch, the marks last.
 func (b *batch) records() (recs [][]byte) {
 	recs = make([][]byte, 0, len(b.items)+1)
-	marks := b.marks
-	if b.move != nil {
-		recs = append(recs, b.move.recs...)
-		marks = append(slices.Clip(marks), b.move.marks...)
-	}
 	for _, it := range b.items {
 		recs = append(recs, it.rec)
 	}
-	if len(marks) > 0 {
-		recs = append(recs, newMarks(marks))
+	if len(b.marks) > 0 {
+		recs = append(recs, newMarks(b.marks))
 	}
 	return recs
 }
@@ -184,10 +177,6 @@ func (in *Inbox) answer(b *batch, first uint64, err error) {
 	defer in.mu.Unlock()
 	defer close(b.done)
 	in.committing, in.finished, b.err = nil, b, err
-	if b.move != nil {
-		in.moved(b.move, first, err)
-		first += uint64(len(b.move.recs))
-	}
 	if err != nil {
 		for _, it := range b.items {
 			in.window.forget(it.key, it.n)
@@ -217,65 +206,6 @@ func (in *Inbox) stored(it *item, idx uint64, now time.Time) {
 	if in.queue.bytes > maxQueueBytes {
 		in.queue.spilled = idx + 1
 	}
-}
-
-// move is a run whose events are written again at the end of the log, because one of
-// them keeps much behind it that is done. Meanwhile the run is not in the queue.
-type move struct {
-	run   *run
-	recs  [][]byte // of all its events
-	marks []mark
-}
-
-// moveOldest moves the run of the oldest pending event if its signals fail.
-func (in *Inbox) moveOldest() {
-	rec, _ := in.records.read(in.records.stuck(in.opts.Bodies.Bytes / 2))
-	e, err := readEvent(rec)
-	if err != nil {
-		return
-	}
-	in.mu.Lock()
-	r := in.queue.runs[e.Run]
-	if in.moving != nil || r == nil || r.attempts == 0 || r.place < 0 || in.queue.spilled > 0 || in.problem != nil {
-		in.mu.Unlock()
-		return
-	}
-	heap.Remove(&in.queue.retries, r.place)
-	events := slices.Clone(r.events)
-	in.mu.Unlock()
-	m := &move{run: r}
-	for _, p := range events {
-		if rec, err = in.records.read(p.idx); err == nil {
-			m.recs, m.marks = append(m.recs, rec), append(m.marks, mark{idx: p.idx, n: p.n, status: statusMoved})
-		}
-	}
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.moving, in.wanted = m, true
-	kick(in.kick)
-}
-
-// takeMove takes the run that is to be moved, unless another of its events was
-// stored meanwhile: that one would come first. Called with mu held.
-func (in *Inbox) takeMove() *move {
-	m := in.moving
-	if in.moving = nil; m != nil && len(m.run.events) != len(m.recs) {
-		in.queue.schedule(m.run, m.run.due)
-		return nil
-	}
-	return m
-}
-
-// moved gives a run's events their new places, and the run its place in the queue.
-// Called with mu held.
-func (in *Inbox) moved(m *move, first uint64, err error) {
-	for i := range m.run.events[:len(m.recs)] {
-		if p := &m.run.events[i]; err == nil {
-			in.records.close(p.idx)
-			p.idx = first + uint64(i)
-		}
-	}
-	in.queue.schedule(m.run, m.run.due)
 }
 
 // setProblem notes why nothing can be written. Called with mu held.
@@ -348,16 +278,27 @@ func (in *Inbox) tidy(ctx context.Context, tight bool) {
 	if err == nil || !tight {
 		through = in.archive.through.Load()
 	}
-	if n := in.records.unneeded(in.opts.Bodies, through, tight); n > 0 && in.archive.through.Load() >= in.hold {
-		err = errors.Join(err, in.archive.flush(ctx))
-		if err == nil || tight {
-			err = errors.Join(err, in.records.drop(n))
-		}
-	}
-	if !tight {
-		in.moveOldest()
+	if in.archive.through.Load() >= in.hold {
+		err = errors.Join(err, in.trimLog(ctx, through, tight))
 	}
 	if err != nil {
 		in.log.Warn("inbox: cannot tidy up", "error", err)
 	}
+}
+
+// trimLog deletes what the log need not keep. What the archive has of it is on disk before.
+func (in *Inbox) trimLog(ctx context.Context, through uint64, tight bool) error {
+	all := in.records.unneeded(in.opts.Bodies, through, tight)
+	if len(all) == 0 {
+		return nil
+	}
+	if err := in.archive.flush(ctx); err != nil && !tight {
+		return err
+	}
+	for _, s := range all {
+		if err := in.records.shrink(s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
