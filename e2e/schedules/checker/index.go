@@ -344,15 +344,20 @@ func (x *index) tick() time.Duration { return x.slowly(2*x.batch.Reconcile + 5*t
 
 // slowly returns the time that takes at most d on a quiet machine, on the machine of
 // the batch.
-func (x *index) slowly(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * x.slowdown)
-}
+func (x *index) slowly(d time.Duration) time.Duration { return stretched(d, x.slowdown) }
 
 // slowlyDuring is slowly for something that happened during s.
 func (x *index) slowlyDuring(s span, d time.Duration) time.Duration {
-	around := span{s.from - aftermath, s.to + aftermath}
-	return time.Duration(float64(d) * max(x.slowdown, slowdown(x.machine, around)))
+	return stretched(d, max(x.slowdown, slowdown(x.machine, span{s.from - aftermath, s.to + aftermath})))
 }
+
+// stretched returns how long something takes on a slow machine. Most of the time is
+// waiting; processorShare is the part of it that needs a processor.
+func stretched(d time.Duration, slowdown float64) time.Duration {
+	return d + time.Duration(float64(d)*processorShare*(slowdown-1))
+}
+
+const processorShare = 1.0 / 15
 
 // slowdown returns how slow the machine was on average during s: 1 if it was quiet.
 func slowdown(measured []rec, s span) float64 {
@@ -366,7 +371,7 @@ func slowdown(measured []rec, s span) float64 {
 }
 
 // mostSlowdown limits the allowance for slow machines.
-const mostSlowdown = 20
+const mostSlowdown = 100
 
 // decode reads JSON that a history quotes; whatever isn't there stays zero.
 func decode[T any](raw json.RawMessage) (v T) {

@@ -51,7 +51,7 @@ func (x *index) unheard(r *run, v view) rec {
 		}
 		for _, d := range r.delivered {
 			if !d.Delivery.Forged() && d.Began > calm && decode[receipt](d.Delivery.Answer).Outcome == "accepted" &&
-				e.At.After(x.wall(d.Ended).Add(aftermath)) && strings.Contains(e.Summary, fmt.Sprintf("%s (%d)", d.Delivery.State, d.Delivery.Version)) {
+				e.At.After(x.wall(d.Ended).Add(x.slowlyDuring(span{d.Began, d.Ended}, aftermath))) && strings.Contains(e.Summary, fmt.Sprintf("%s (%d)", d.Delivery.State, d.Delivery.Version)) {
 				return d
 			}
 		}
