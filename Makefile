@@ -184,6 +184,12 @@ mutants: ## Break Gantry in each way that e2e/schedules/mutants lists, until the
 	mkdir -p dist
 	go run ./e2e/schedules/mutants/run -results dist/mutants.jsonl $(ARGS)
 
+.PHONY: mutants-table
+mutants-table: ## Show what mutants has found so far in docs/guarantees.md; RESULTS is its file
+	mkdir -p e2e/schedules/mutants/testdata
+	cp $(or $(RESULTS),dist/mutants.jsonl) e2e/schedules/mutants/testdata/results.jsonl
+	UPDATE=1 go test -count=1 -run '^TestTheTableShowsTheLastResults$$' ./e2e/schedules/mutants
+
 .PHONY: check
 check: verify contract check-fmt lint workflowcheck fuzz-briefly test e2e schedules ## Everything that CI runs
 

@@ -79,7 +79,7 @@ func wantTests(t *testing.T, document string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	counted := regexp.MustCompile(`(?s)<!-- faults -->.*<!-- /faults -->`) // a table of counts
+	counted := regexp.MustCompile(`(?s)<!-- (faults|mutants) -->.*<!-- /(faults|mutants) -->`) // tables of counts
 	lines := 0
 	for line := range strings.Lines(counted.ReplaceAllString(string(guarantees), "")) {
 		cells := strings.Split(line, "|")

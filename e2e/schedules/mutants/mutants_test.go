@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gantryhq/gantry/docs"
 	"github.com/gantryhq/gantry/e2e/schedules/checker"
 	"github.com/gantryhq/gantry/e2e/schedules/script"
 )
@@ -102,4 +103,22 @@ func TestMutantsHaveSigns(t *testing.T) {
 			t.Errorf("there is no mutant %s", name)
 		}
 	}
+}
+
+// docs/guarantees.md shows the last results of `make mutants`, in which no mutant
+// survives.
+func TestTheTableShowsTheLastResults(t *testing.T) {
+	results, err := ReadResults("testdata/results.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range results {
+		if _, known := Find(name); !known && name != None {
+			t.Errorf("there is no mutant %s", name)
+		}
+		if r.Caught == (name == None) || r.Schedules > 1000 {
+			t.Error(r)
+		}
+	}
+	docs.KeepSection(t, "../../../docs/guarantees.md", "mutants", Table(results))
 }

@@ -34,9 +34,9 @@ func measure(ctx context.Context, h *history.Writer) {
 
 // threadTime returns the processor time of the calling thread.
 func threadTime() time.Duration {
-	var used unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_THREAD, &used) != nil {
+	var used unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &used) != nil {
 		return 0
 	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+	return time.Duration(used.Nano())
 }

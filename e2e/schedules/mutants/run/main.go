@@ -7,7 +7,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,9 +29,6 @@ import (
 	"github.com/gantryhq/gantry/e2e/schedules/rig"
 	"github.com/gantryhq/gantry/e2e/schedules/script"
 )
-
-// none is Gantry as it is.
-const none = "none"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -61,25 +57,15 @@ type options struct {
 	programs            rig.Programs
 }
 
-// result is the fate of a mutant.
-type result struct {
-	Mutant    string `json:"mutant"`
-	Caught    bool   `json:"caught"`
-	Rule      string `json:"rule,omitempty"`
-	Says      string `json:"says,omitempty"`
-	Seed      uint64 `json:"seed,omitempty"` // of the batch that showed it
-	Schedules int    `json:"schedules"`      // that were played
-}
-
 func (o options) run(ctx context.Context) error {
-	known, err := o.known()
+	known, err := mutants.ReadResults(o.results)
 	if err != nil {
 		return err
 	}
 	if o.programs, err = rig.Build(); err != nil {
 		return err
 	}
-	all := append(slices.Clone(mutants.All), mutants.Mutant{Name: none})
+	all := append(slices.Clone(mutants.All), mutants.Mutant{Name: mutants.None})
 	survived := 0
 	for _, m := range all {
 		was, done := known[m.Name]
@@ -98,7 +84,7 @@ func (o options) run(ctx context.Context) error {
 		if err := o.note(r); err != nil {
 			return err
 		}
-		if r.Caught == (m.Name == none) {
+		if r.Caught == (m.Name == mutants.None) {
 			survived++
 		}
 	}
@@ -108,37 +94,7 @@ func (o options) run(ctx context.Context) error {
 	return nil
 }
 
-func (r result) String() string {
-	switch {
-	case r.Caught:
-		return fmt.Sprintf("%-28s caught by %s after at most %d schedules: %s", r.Mutant, r.Rule, r.Schedules, r.Says)
-	case r.Mutant == none:
-		return fmt.Sprintf("%-28s broke no rule in %d schedules", r.Mutant, r.Schedules)
-	}
-	return fmt.Sprintf("%-28s SURVIVED %d schedules", r.Mutant, r.Schedules)
-}
-
-func (o options) known() (map[string]result, error) {
-	known := map[string]result{}
-	file, err := os.Open(o.results)
-	if errors.Is(err, os.ErrNotExist) {
-		return known, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		var r result
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			return nil, fmt.Errorf("read %s: %w; remove the line that is damaged", o.results, err)
-		}
-		known[r.Mutant] = r
-	}
-	return known, nil
-}
-
-func (o options) note(r result) error {
+func (o options) note(r mutants.Result) error {
 	file, err := os.OpenFile(o.results, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -147,23 +103,23 @@ func (o options) note(r result) error {
 }
 
 // play plays batches against a mutant, small ones first.
-func (o options) play(ctx context.Context, m mutants.Mutant) (result, error) {
+func (o options) play(ctx context.Context, m mutants.Mutant) (mutants.Result, error) {
 	programs, err := o.build(ctx, m)
 	if err != nil {
-		return result{}, err
+		return mutants.Result{}, err
 	}
 	if programs.Gantry != o.programs.Gantry {
 		defer func() { _ = os.RemoveAll(filepath.Dir(programs.Gantry)) }() // a temporary one
 	}
-	r := result{Mutant: m.Name}
+	r := mutants.Result{Mutant: m.Name}
 	for seed, size := o.seed, o.batch.Schedules; r.Schedules < o.most; seed, size = seed+1, min(2*size, largest) {
 		size = min(size, o.most-r.Schedules)
 		found, err := o.playBatch(ctx, m, programs, seed, size)
 		if ctx.Err() != nil {
-			return result{}, context.Cause(ctx)
+			return mutants.Result{}, context.Cause(ctx)
 		}
 		if err != nil {
-			return result{}, err
+			return mutants.Result{}, err
 		}
 		r.Schedules += size
 		if len(found) > 0 {
@@ -222,7 +178,7 @@ func (o options) playBatch(ctx context.Context, m mutants.Mutant, programs rig.P
 // Gantry as it is shows by all.
 func shown(m mutants.Mutant, report checker.Report, without []string) []checker.Violation {
 	return slices.DeleteFunc(slices.Clone(report.Violations), func(v checker.Violation) bool {
-		return slices.Contains(without, v.Rule) || m.Name != none && !slices.Contains(mutants.SignOf(m).Rules, v.Rule)
+		return slices.Contains(without, v.Rule) || m.Name != mutants.None && !slices.Contains(mutants.SignOf(m).Rules, v.Rule)
 	})
 }
 
@@ -257,7 +213,7 @@ func copyFile(from, to string) error {
 // build builds Gantry with the changes of a mutant, in a folder of its own.
 func (o options) build(ctx context.Context, m mutants.Mutant) (rig.Programs, error) {
 	programs := o.programs
-	if m.Name == none {
+	if m.Name == mutants.None {
 		return programs, nil
 	}
 	// bin/e2e/gantry
