@@ -244,8 +244,8 @@ var All = []Mutant{
 	}}},
 	{"keeps-old-plans", "Gantry confirms plans from before a parent applied", []Edit{{
 		"decide/managed/parents.go",
-		"	case p.State == ParentsThrough, p.State == ParentsNewer && s.Policy.OldPlans.Value == policy.OldPlansKeep:",
-		"	case p.State == ParentsThrough, p.State == ParentsNewer && s.Policy.OldPlans.Value != \"\":",
+		"	return p.State == ParentsThrough || p.State == ParentsNewer && by.OldPlans.Value == policy.OldPlansKeep",
+		"	return p.State == ParentsThrough || p.State == ParentsNewer && by.OldPlans.Value != \"\"",
 	}}},
 	{"overtakes-parents", "Gantry confirms a plan while a parent works on the commit", []Edit{
 		{"activities/read_parents.go", "		return managed.ParentsProgress{State: managed.ParentsBusy, Of: line.Ref, Reason: fmt.Sprintf(\"run %s of %s works on", "		return managed.ParentsProgress{State: managed.ParentsThrough, Of: line.Ref, Reason: fmt.Sprintf(\"run %s of %s works on"},
