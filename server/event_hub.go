@@ -45,6 +45,8 @@ type hub struct {
 	cursor    string             // the newest change
 	stop      context.CancelFunc // ends the readings; nil while nobody listens
 
+	watched map[string]*watched // by workflow id
+
 	waiting waitingRuns
 	began   time.Time     // when the last reading began that succeeded
 	has     int           // the changes of this replica's before that
@@ -71,10 +73,13 @@ type listener struct {
 	signal  chan struct{}
 	pending map[string]bool // guarded by hub.mu
 	missed  bool            // events; guarded by hub.mu
+
+	watches  string // the workflow id of the execution that it follows in detail; empty for none
+	progress bool   // of that execution; guarded by hub.mu
 }
 
 func newHub(h *handlers) *hub {
-	return &hub{h: h, listeners: map[*listener]bool{}, entries: map[string]entry{}, next: make(chan struct{}), wake: make(chan struct{}, 1)}
+	return &hub{h: h, listeners: map[*listener]bool{}, entries: map[string]entry{}, watched: map[string]*watched{}, next: make(chan struct{}), wake: make(chan struct{}, 1)}
 }
 
 func earlier(t string, by time.Duration) string {
@@ -82,13 +87,15 @@ func earlier(t string, by time.Duration) string {
 }
 
 // listen adds a listener for what changes from now on, and for what changed since the
-// last event that its client received; empty for none. It reports whether it can: too
-// much may have changed since.
-func (b *hub) listen(ctx context.Context, last string) (l *listener, complete bool) {
+// last event that its client received; empty for none. It also listens for any news of the
+// execution that it watches; empty for none. It reports whether it can: too much may have
+// changed since.
+func (b *hub) listen(ctx context.Context, last, watches string) (l *listener, complete bool) {
 	now := time.Now()
-	l = &listener{since: earlier(managed.ListedTime(now), hubOverlap), signal: make(chan struct{}, 1), pending: map[string]bool{}}
+	l = &listener{since: earlier(managed.ListedTime(now), hubOverlap), signal: make(chan struct{}, 1), pending: map[string]bool{}, watches: watches}
 	b.mu.Lock()
 	b.listeners[l] = true
+	b.watch(l)
 	if b.stop == nil {
 		if b.cursor < earlier(managed.ListedTime(now), hubMemory) {
 			clear(b.entries)
@@ -98,6 +105,7 @@ func (b *hub) listen(ctx context.Context, last string) (l *listener, complete bo
 		var reading context.Context
 		reading, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 		go b.run(reading)
+		go b.describe(reading)
 	}
 	b.mu.Unlock()
 	if last == "" {
@@ -127,6 +135,7 @@ func (b *hub) listen(ctx context.Context, last string) (l *listener, complete bo
 func (b *hub) leave(l *listener) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.unwatch(l)
 	if delete(b.listeners, l); len(b.listeners) == 0 {
 		b.stop()
 		b.stop, b.waiting = nil, waitingRuns{}
@@ -140,9 +149,10 @@ func (b *hub) readEnded() {
 	b.next = make(chan struct{})
 }
 
-// take returns what a listener has to send, oldest change first, and whether it missed
-// anything before that.
-func (b *hub) take(l *listener) (all []entry, missed bool) {
+// take returns what a listener has to send, oldest change first, whether it missed
+// anything before that, and the stack of the execution that it watches; empty unless
+// something has happened there.
+func (b *hub) take(l *listener) (all []entry, missed bool, progress spacelift.StackID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for id := range l.pending {
@@ -153,7 +163,10 @@ func (b *hub) take(l *listener) (all []entry, missed bool) {
 	clear(l.pending)
 	slices.SortFunc(all, func(a, c entry) int { return strings.Compare(a.changed, c.changed) })
 	missed, l.missed = l.missed, false
-	return all, missed
+	if w := b.watched[l.watches]; w != nil && l.progress {
+		l.progress, progress = false, w.stack
+	}
+	return all, missed, progress
 }
 
 func (l *listener) wake() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/authority"
@@ -24,6 +25,19 @@ func (h *handlers) StreamEvents(ctx context.Context, req genserver.StreamEventsR
 	if p.Stack != nil {
 		s.where.Stacks = []string{*p.Stack}
 	}
+	s.run, s.chain = spacelift.RunID(deref(p.Run)), spacelift.RunID(deref(p.Chain))
+	ref := spacelift.RunRef{Account: spacelift.Account(deref(p.Account)), Stack: spacelift.StackID(deref(p.Stack)), Run: s.run}
+	switch {
+	case s.run != "" && (p.Account == nil || p.Stack == nil || strings.Contains(*p.Stack, "*") || p.Chain != nil):
+		return nil, &refusal{badPlaces(parameterError("run", "needs account and stack, without chain"))}
+	case s.run != "":
+		s.watches = managed.ManageRunID(ref)
+	case s.chain != "" && p.Account == nil:
+		return nil, &refusal{badPlaces(parameterError("chain", "needs account"))}
+	case s.chain != "":
+		ref.Run = s.chain
+		s.watches = managed.ChainID(ref)
+	}
 	s.may = s.look
 	return s, s.look(ctx)
 }
@@ -34,6 +48,9 @@ type eventStream struct {
 
 	accounts []spacelift.Account
 	where    authority.Where
+	run      spacelift.RunID // only events of this run; empty for all
+	chain    spacelift.RunID // only events of the chain that this run began; empty for all
+	watches  string          // see listener
 	view     view
 	last     string // time of the last event that the client received; empty for none
 	first    bool   // the client begins
@@ -52,7 +69,7 @@ func (s *eventStream) VisitStreamEventsResponse(w http.ResponseWriter) error {
 
 func (s *eventStream) follow() error {
 	began := time.Now()
-	l, complete := s.h.hub.listen(s.ctx, s.last)
+	l, complete := s.h.hub.listen(s.ctx, s.last, s.watches)
 	defer s.h.hub.leave(l)
 	// A client that comes back has an id, until it has received what it missed.
 	switch {
@@ -97,7 +114,7 @@ func (s *eventStream) mark(name string, at time.Time) error {
 // send sends what waits for the listener.
 func (s *eventStream) send(l *listener) error {
 	began := time.Now()
-	entries, missed := s.h.hub.take(l)
+	entries, missed, progress := s.h.hub.take(l)
 	if missed {
 		if err := s.mark("reset", began); err != nil {
 			return err
@@ -116,13 +133,32 @@ func (s *eventStream) send(l *listener) error {
 			return err
 		}
 	}
+	if progress != "" && s.view.principal.May(authority.RoleViewer, s.view.known.stack(s.accounts[0], progress)) {
+		return s.mark("progress", began)
+	}
 	return nil
+}
+
+// about reports whether an entry is of the run or the chain that the caller asked for.
+func (s *eventStream) about(e entry) bool {
+	switch {
+	case s.run != "":
+		return e.run != nil && e.run.ref.Run == s.run
+	case s.chain != "" && e.run != nil:
+		return e.run.inChain(s.chain)
+	case s.chain != "":
+		return e.chain != nil && e.chain.Run == string(s.chain)
+	}
+	return true
 }
 
 // show returns the name and content of an event; nil for one that the caller may not see
 // or has not asked for.
 func (s *eventStream) show(e entry) (name string, content any) {
 	account, stack := e.stack()
+	if !s.about(e) {
+		return "", nil
+	}
 	if e.account != nil {
 		if len(s.where.Stacks) > 0 || !s.where.HoldsIn(e.account.Name) || !s.view.principal.Rules(authority.RoleViewer, e.account.Name) {
 			return "", nil

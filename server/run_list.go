@@ -247,6 +247,11 @@ func (r *listedRun) running() bool {
 	return r.execution.Status == enums.WORKFLOW_EXECUTION_STATUS_RUNNING.String()
 }
 
+// inChain reports whether the run belongs to the chain that another run began.
+func (r *listedRun) inChain(root spacelift.RunID) bool {
+	return slices.ContainsFunc(r.Chains, func(c managed.ChainRef) bool { return c.Root.Run == root })
+}
+
 // memoOf returns a memo; zero without one, or if it has another form.
 func memoOf[T any](memo *commonpb.Memo, name string) (value T) {
 	if payload := memo.GetFields()[name]; payload != nil {
@@ -305,7 +310,7 @@ func (v view) runs(p api.ListRunsParams) func(*listedRun) bool {
 			(p.Author == nil || v.isAuthor(r, *p.Author)) &&
 			(p.Commit == nil || strings.HasPrefix(r.Commit.Hash, strings.ToLower(*p.Commit))) &&
 			(p.Run == nil || strings.HasPrefix(string(r.ref.Run), *p.Run)) &&
-			(p.Chain == nil || slices.ContainsFunc(r.Chains, func(c managed.ChainRef) bool { return string(c.Root.Run) == *p.Chain })) &&
+			(p.Chain == nil || r.inChain(spacelift.RunID(*p.Chain))) &&
 			(p.Group == nil || v.asksGroup(r, *p.Group)) &&
 			(p.Waiting == nil || r.Wait != nil && (*p.Waiting == "any" || *p.Waiting == string(r.Wait.For.What))) &&
 			(p.CanDecide == nil || v.mayApprove(r))

@@ -51,6 +51,9 @@ type fakeTemporal struct {
 	updates  []client.UpdateWorkflowOptions
 	answered map[string]updateHandle
 
+	// described, if it is set, describes executions.
+	described func(id string) *workflowpb.WorkflowExecutionInfo
+
 	// execution is Temporal's status of all executions of ManageRun.
 	execution enums.WorkflowExecutionStatus
 
@@ -240,6 +243,11 @@ func (f *fakeTemporal) DescribeWorkflowExecution(_ context.Context, id, _ string
 	defer f.mu.Unlock()
 	if f.err != nil {
 		return nil, f.err
+	}
+	if f.described != nil {
+		if info := f.described(id); info != nil {
+			return &workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: info}, nil
+		}
 	}
 	if _, known := f.status[id]; known {
 		return &workflowservice.DescribeWorkflowExecutionResponse{WorkflowExecutionInfo: &workflowpb.WorkflowExecutionInfo{Status: f.execution}}, nil

@@ -2655,6 +2655,12 @@ type StreamEventsParams struct {
 	// Stack Only events of this stack, and of chains that its runs began. `*` stands for any text.
 	Stack *ID `form:"stack,omitempty" json:"stack,omitempty"`
 
+	// Run Only events of this run, and its `progress`. It needs `account` and `stack`.
+	Run *ID `form:"run,omitempty" json:"run,omitempty"`
+
+	// Chain Only events of the chain that this run began and of its runs, and its `progress`. It needs `account`.
+	Chain *ID `form:"chain,omitempty" json:"chain,omitempty"`
+
 	// LastEventID The `id` of the last event that the client received.
 	LastEventID *string `json:"Last-Event-ID,omitempty"`
 }

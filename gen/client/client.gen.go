@@ -455,6 +455,9 @@ type ClientInterface interface {
 	// runs name it in `chains`. `account` holds an account as `listAccounts` returns it, within about half a minute after its findings or
 	// its webhook have changed; filters by stack leave it out. Lines that begin with a colon keep the connection open.
 	//
+	// With `run` or `chain`, the stream holds the events of one run or one chain alone, and `progress`, without content, within a few
+	// seconds after anything has happened there, also what lists don't show, and once at the beginning. Readers of one run or chain share what that costs.
+	//
 	// The stream begins with `ready`: what a client lists after it, and what the stream sends, add up to everything. After `reset`
 	// the same is true, but events before it are missing, so the client lists anew.
 	//
@@ -1297,6 +1300,9 @@ func (c *Client) Redeliver(ctx context.Context, delivery DeliveryPath, params *R
 // `chain` a chain as `listChains` does, within about a second after it has changed. A chain changes when its phase does; its
 // runs name it in `chains`. `account` holds an account as `listAccounts` returns it, within about half a minute after its findings or
 // its webhook have changed; filters by stack leave it out. Lines that begin with a colon keep the connection open.
+//
+// With `run` or `chain`, the stream holds the events of one run or one chain alone, and `progress`, without content, within a few
+// seconds after anything has happened there, also what lists don't show, and once at the beginning. Readers of one run or chain share what that costs.
 //
 // The stream begins with `ready`: what a client lists after it, and what the stream sends, add up to everything. After `reset`
 // the same is true, but events before it are missing, so the client lists anew.
@@ -3487,6 +3493,30 @@ func NewStreamEventsRequest(server string, params *StreamEventsParams) (*http.Re
 
 		}
 
+		if params.Run != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "run", *params.Run, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Chain != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "chain", *params.Chain, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -4559,6 +4589,9 @@ type ClientWithResponsesInterface interface {
 	// `chain` a chain as `listChains` does, within about a second after it has changed. A chain changes when its phase does; its
 	// runs name it in `chains`. `account` holds an account as `listAccounts` returns it, within about half a minute after its findings or
 	// its webhook have changed; filters by stack leave it out. Lines that begin with a colon keep the connection open.
+	//
+	// With `run` or `chain`, the stream holds the events of one run or one chain alone, and `progress`, without content, within a few
+	// seconds after anything has happened there, also what lists don't show, and once at the beginning. Readers of one run or chain share what that costs.
 	//
 	// The stream begins with `ready`: what a client lists after it, and what the stream sends, add up to everything. After `reset`
 	// the same is true, but events before it are missing, so the client lists anew.
@@ -8732,6 +8765,9 @@ func (c *ClientWithResponses) RedeliverWithResponse(ctx context.Context, deliver
 // `chain` a chain as `listChains` does, within about a second after it has changed. A chain changes when its phase does; its
 // runs name it in `chains`. `account` holds an account as `listAccounts` returns it, within about half a minute after its findings or
 // its webhook have changed; filters by stack leave it out. Lines that begin with a colon keep the connection open.
+//
+// With `run` or `chain`, the stream holds the events of one run or one chain alone, and `progress`, without content, within a few
+// seconds after anything has happened there, also what lists don't show, and once at the beginning. Readers of one run or chain share what that costs.
 //
 // The stream begins with `ready`: what a client lists after it, and what the stream sends, add up to everything. After `reset`
 // the same is true, but events before it are missing, so the client lists anew.

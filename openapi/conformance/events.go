@@ -12,7 +12,7 @@ const eventStream = "text/event-stream"
 // contents are the schemas of the events of each stream, by the end of its path; empty
 // for an event without content.
 var contents = map[string]map[string]string{
-	"/v1/events":    {"ready": "", "reset": "", "run": "RunSummary", "chain": "ChainSummary", "account": "Account"},
+	"/v1/events":    {"ready": "", "reset": "", "progress": "", "run": "RunSummary", "chain": "ChainSummary", "account": "Account"},
 	"/{run}/events": {"run": "Run", "end": "Run"},
 }
 
