@@ -184,7 +184,7 @@ func TestBrowserHostileText(t *testing.T) {
 	why.Summary, why.Unblock[0].Who, why.Rules[0].Value, why.Rules[0].Detail = long, long, long, &long
 	s.Answer("GET /v1/"+billing, r)
 	s.Answer("GET /v1/"+billing+"/explain", why)
-	s.Stream("GET /v1/" + billing + "/events")
+	s.Stream("GET /v1/events")
 	b := chromium.Open(t)
 	for _, path := range []string{"", "runs", billing} {
 		for _, width := range chromium.Widths {

@@ -128,7 +128,9 @@ func (c *call) waitingRuns(chain *api.Chain) map[string]*api.WaitingFor {
 	if !slices.ContainsFunc(chain.Nodes, func(n api.ChainNode) bool { return n.State == "running" }) {
 		return waits
 	}
-	found, err := c.API.ListRunsWithResponse(c.Context(), &api.ListRunsParams{Account: &chain.Account, Ended: new(false), Waiting: new("any"), PageSize: new(200)})
+	found, err := c.API.ListRunsWithResponse(c.Context(), &api.ListRunsParams{
+		Account: &chain.Account, Chain: &chain.Run, Waiting: new("any"), Order: new(api.ListRunsParamsOrderOldest), PageSize: new(200),
+	})
 	if err != nil {
 		return waits
 	}

@@ -69,7 +69,7 @@ func chainPage(v *chainView) templ.Component {
 					}
 					return nil
 				})
-				templ_7745c5c3_Err = Live(at(ctx, "v1", "events")+"?account="+url.QueryEscape(v.Account), "run", "chain", "reset", "ready").Render(templ.WithChildren(ctx, templ_7745c5c3_Var3), templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = Live(events(ctx, "account", v.Account, "chain", v.Run), "run", "chain", "progress", "reset").Render(templ.WithChildren(ctx, templ_7745c5c3_Var3), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

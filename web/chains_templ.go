@@ -131,7 +131,7 @@ func chainsPage(v *chainsView) templ.Component {
 				}
 				return nil
 			})
-			templ_7745c5c3_Err = Live(at(ctx, "v1", "events"), "chain", "reset", "ready").Render(templ.WithChildren(ctx, templ_7745c5c3_Var3), templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Live(events(ctx), "chain", "reset", "ready").Render(templ.WithChildren(ctx, templ_7745c5c3_Var3), templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

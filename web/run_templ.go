@@ -277,7 +277,7 @@ func runPage(v *runView) templ.Component {
 				}
 				return nil
 			})
-			templ_7745c5c3_Err = Live(at(ctx, "v1", "accounts", v.run.Account, "stacks", v.run.Stack, "runs", v.run.Run, "events"), "run", "end").Render(templ.WithChildren(ctx, templ_7745c5c3_Var3), templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Live(events(ctx, "account", v.run.Account, "stack", v.run.Stack, "run", v.run.Run), "run", "progress", "reset").Render(templ.WithChildren(ctx, templ_7745c5c3_Var3), templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

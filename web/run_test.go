@@ -60,7 +60,7 @@ func showsRun(s *webtest.Site, r api.Run, why api.Explanation) {
 	s.Answer("GET /v1/"+billing, r)
 	s.Answer("GET /v1/"+billing+"/explain", why)
 	waits(s, usual())
-	s.Stream("GET /v1/" + billing + "/events")
+	s.Stream("GET /v1/events")
 }
 
 // A run's page says why it waits, who can move it on, and what happens otherwise.

@@ -261,7 +261,7 @@ func runsPage(v runsView) templ.Component {
 				}
 				return nil
 			})
-			templ_7745c5c3_Err = Live(at(ctx, "v1", "events"), "run", "reset").Render(templ.WithChildren(ctx, templ_7745c5c3_Var9), templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Live(events(ctx), "run", "reset").Render(templ.WithChildren(ctx, templ_7745c5c3_Var9), templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -55,6 +55,19 @@ func linkTo(ctx context.Context, segments ...string) templ.SafeURL {
 	return templ.SafeURL(at(ctx, segments...))
 }
 
+// events returns the address of the API's stream of events, relative to the page, with
+// what it selects: names and values by turns. All pages share it.
+func events(ctx context.Context, selected ...string) string {
+	query := url.Values{}
+	for i := 0; i < len(selected); i += 2 {
+		query.Set(selected[i], selected[i+1])
+	}
+	if len(query) == 0 {
+		return at(ctx, "v1", "events")
+	}
+	return at(ctx, "v1", "events") + "?" + query.Encode()
+}
+
 // runPath returns the segments of a run's page.
 func runPath(account, stack, run string) []string {
 	return []string{"accounts", account, "stacks", stack, "runs", run}

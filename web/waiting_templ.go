@@ -158,7 +158,7 @@ func waitingPage(l waitingList) templ.Component {
 				}
 				return nil
 			})
-			templ_7745c5c3_Err = Live(at(ctx, "v1", "events"), "run", "reset").Render(templ.WithChildren(ctx, templ_7745c5c3_Var3), templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Live(events(ctx), "run", "reset").Render(templ.WithChildren(ctx, templ_7745c5c3_Var3), templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
