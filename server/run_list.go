@@ -69,11 +69,12 @@ func (h *handlers) CountRuns(ctx context.Context, req genserver.CountRunsRequest
 	}
 	counts := genserver.CountRuns200JSONResponse{Waiting: len(all), Bypassed: len(bypassed)}
 	for _, r := range all {
-		for n, counted := range map[*int]bool{
-			&counts.CanDecide: v.mayApprove(r), &counts.Group: v.asksGroup(r, "me"), &counts.Author: v.isAuthor(r, "me"), &counts.Held: r.phase == managed.PhaseHolding,
-		} {
-			if counted {
-				*n++
+		for _, of := range []struct {
+			n    *int
+			fits bool
+		}{{&counts.CanDecide, v.mayApprove(r)}, {&counts.Group, v.asksGroup(r, "me")}, {&counts.Author, v.isAuthor(r, "me")}, {&counts.Held, r.phase == managed.PhaseHolding}} {
+			if of.fits {
+				*of.n++
 			}
 		}
 	}

@@ -2,7 +2,9 @@ package server_test
 
 import (
 	"encoding/json"
+	"html"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -107,6 +109,9 @@ func idsOf(runs []api.RunSummary) (ids []string) {
 	return ids
 }
 
+// nextPage is the link to the next page of Waiting.
+var nextPage = regexp.MustCompile(`href="(\?[^"]+)" rel="next"`)
+
 // agrees compares what a caller reads of runs with the answers about each of them.
 func (r *rig) agrees(token string, s *stream, bodies []string) {
 	r.t.Helper()
@@ -128,7 +133,11 @@ func (r *rig) agrees(token string, s *stream, bodies []string) {
 			r.t.Fatal(err)
 		}
 	}
-	page := r.get("/?show=all", token).Body.String()
+	page := ""
+	for next := []string{"", "?show=all"}; next != nil; next = nextPage.FindStringSubmatch(page) {
+		body := r.get("/"+html.UnescapeString(next[1]), token).Body.String()
+		page = nextPage.ReplaceAllString(page, "") + body
+	}
 	_, all := allKinds()
 	seen, approvable := 0, 0
 	for i, run := range all {
