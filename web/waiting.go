@@ -25,7 +25,7 @@ const (
 )
 
 // pageOfRuns bounds the runs that the page reads and shows.
-const pageOfRuns = 100
+const pageOfRuns = 50
 
 // waitingList is the content of the page Waiting.
 type waitingList struct {

@@ -163,6 +163,29 @@ func TestWaitingViews(t *testing.T) {
 	}
 }
 
+// The page reads the numbers and the runs that it shows, however many wait; the next ones
+// are a page away.
+func TestWaitingReadsWhatItShows(t *testing.T) {
+	s := webtest.New(t)
+	waits(s, usual())
+	s.Answer("GET /v1/runs", api.RunList{Runs: usual()[:2], NextPageToken: new("next")})
+	d := s.Get("?show=asked&pageToken=one")
+	var asked []string
+	for _, c := range s.Calls() {
+		asked = append(asked, c.Path+"?"+c.Query.Encode())
+	}
+	want := "/v1/runs/counts? /v1/runs?author=me&order=oldest&pageSize=50&pageToken=one&waiting=any"
+	if got := strings.Join(asked, " "); got != want {
+		t.Errorf("it asks for %s, want %s", got, want)
+	}
+	if more := d.All("a", "rel", "next"); len(more) != 1 || more[0].Attr("href") != "?pageToken=next&show=asked" {
+		t.Errorf("the next runs: %v", more)
+	}
+	if strings.Contains(d.Text(), "The oldest waits") {
+		t.Error("the oldest run is on the first page")
+	}
+}
+
 // Nothing to do is good news.
 func TestNothingWaits(t *testing.T) {
 	s := webtest.New(t)

@@ -96,7 +96,7 @@ func waitingPages(n int) (http.Handler, error) {
 		value any
 	}{
 		{"me", api.Caller{Name: "carol", Groups: []string{"platform"}, How: "session", Credential: "sso", Grants: []api.Grant{{Role: "approver"}}}},
-		{"runs/counts", api.RunCounts{Waiting: n, CanDecide: n}}, {"runs", api.RunList{Runs: runs[:100], NextPageToken: new("2")}},
+		{"runs/counts", api.RunCounts{Waiting: n, CanDecide: n}}, {"runs", api.RunList{Runs: runs[:50], NextPageToken: new("2")}},
 	} {
 		body, err := json.Marshal(a.value)
 		if err != nil {
