@@ -12,7 +12,7 @@ GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 VALE_VERSION := v3.21.0
 VALE := $(TOOLS)/vale-$(VALE_VERSION)
 # The folders whose texts `make voice` checks.
-VOICE := README.md CHANGELOG.md activities audit authority cmd config decide deploy docker docs e2e folder gen/gantry hack inbox notify openapi server service simulator spacelift temporalserver untrusted web workflows
+VOICE := README.md CHANGELOG.md activities audit authority cmd config decide deploy docker docs doctor e2e folder gen/gantry hack inbox notify openapi server service simulator spacelift temporalserver untrusted web workflows
 # Lint vets.
 GOTESTSUM := go tool -modfile=tools.mod gotestsum --format pkgname --format-hide-empty-pkg -- -vet=off
 # The race detector needs a C compiler; CI has one.

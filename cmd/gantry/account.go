@@ -3,14 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/deploy"
+	"github.com/gantryhq/gantry/doctor"
 )
 
 // chooseAccount returns the named account, or the only one.
@@ -31,28 +29,6 @@ func chooseAccount(accounts []config.Account, name string) (config.Account, erro
 	return config.Account{}, fmt.Errorf("account %s is not configured; there are %s", name, strings.Join(names, ", "))
 }
 
-// secrets authenticate the notifications of an account.
-type secrets struct {
-	live        []deploy.Secret // the current one first
-	header      string
-	headerValue deploy.Secret
-}
-
-func readSecrets(a config.Account) (secrets, error) {
-	opened, err := a.OpenSecrets(slog.New(slog.DiscardHandler)) // the files are read once
-	if err != nil {
-		return secrets{}, err
-	}
-	found := secrets{header: a.SecretHeader, headerValue: deploy.Secret(opened.Header())}
-	for _, s := range opened.Signing() {
-		found.live = append(found.live, deploy.Secret(s))
-	}
-	if len(found.live) == 0 || slices.Contains(found.live, "") {
-		return secrets{}, errors.New("a webhook secret is missing or empty")
-	}
-	return found, nil
-}
-
 // webhookAddress checks the address at which Spacelift is to reach Gantry, and
 // returns what is odd about one that may work anyway. Commands use it as
 // deploy.NormalAddress spells it.
@@ -70,7 +46,7 @@ func webhookAddress(address string) (odd []string, err error) {
 	if !strings.HasSuffix(u.Path, webhookPath) {
 		odd = append(odd, fmt.Sprintf("the address doesn't end in %s, where Gantry listens: fine if a proxy rewrites it", webhookPath))
 	}
-	if near(u) {
+	if doctor.Near(u) {
 		odd = append(odd, "the address is private: Spacelift reaches it only if it runs beside Gantry")
 	}
 	return odd, nil
@@ -78,9 +54,3 @@ func webhookAddress(address string) (odd []string, err error) {
 
 // webhookPath is the webhook's path in the contract.
 const webhookPath = deploy.WebhookPath
-
-// near reports whether an address is on this machine or in a private network.
-func near(u *url.URL) bool {
-	ip := net.ParseIP(u.Hostname())
-	return u.Hostname() == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsPrivate())
-}

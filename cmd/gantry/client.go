@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
+	"github.com/gantryhq/gantry/doctor"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/gen/gantry"
 )
@@ -57,7 +58,7 @@ func (r *remote) connect(cmd *cobra.Command) (*session, error) {
 		return nil, err
 	}
 	s := &session{Printer: printer, address: credentials.address, account: in.Account}
-	if u.Scheme == "http" && !near(u) {
+	if u.Scheme == "http" && !doctor.Near(u) {
 		fmt.Fprintf(s.Err, "gantry: %s is not https: the token is sent unencrypted\n", u)
 	}
 	s.Client, err = gantry.New(u.String(), gantry.WithTokenSource(credentials.token), gantry.WithUserAgent("gantry/"+version), gantry.WithoutRedial(),

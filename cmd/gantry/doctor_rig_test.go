@@ -2,10 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"maps"
 	"net"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +31,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/doctor"
 )
 
 // temporal answers what the doctor asks of a Temporal server. A real one takes
@@ -120,17 +126,31 @@ func (f *temporal) ListWorkflowExecutions(_ context.Context, r *workflowservice.
 var errPermission = status.Error(codes.PermissionDenied, "not for you")
 
 // doctor runs gantry doctor and returns what it found, by check.
-func (r *rig) doctor(args ...string) (map[string]finding, doctorReport, int) {
+func (r *rig) doctor(args ...string) (map[string]doctor.Finding, doctor.Report, int) {
 	r.t.Helper()
 	out, code := r.run(append([]string{"doctor", "-o", "json"}, args...)...)
-	var report doctorReport
+	var report doctor.Report
 	decoder := json.NewDecoder(strings.NewReader(out)) // the error follows
 	if err := decoder.Decode(&report); err != nil {
 		r.t.Fatalf("%v in\n%s", err, out)
 	}
-	found := map[string]finding{}
+	found := map[string]doctor.Finding{}
 	for _, f := range report.Findings {
 		found[f.Check] = f
 	}
 	return found, report, code
+}
+
+// speaksTLS gives Gantry a certificate.
+func (r *rig) speaksTLS() {
+	r.t.Helper()
+	listener := httptest.NewTLSServer(nil)
+	defer listener.Close()
+	pair := listener.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	r.ok(err)
+	file := filepath.Join(r.t.TempDir(), "both.pem")
+	both := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
+	r.ok(os.WriteFile(file, both, 0o600))
+	r.configure("tls: {certFile: " + file + ", keyFile: " + file + "}\n")
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gantryhq/gantry/doctor"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -31,12 +32,12 @@ func newHealthyRig(t *testing.T) (*rig, *temporal) {
 func TestDoctorFindsNothingWrong(t *testing.T) {
 	r, _ := newHealthyRig(t)
 	found, report, code := r.doctor("--url", r.gantry.url)
-	if code != 0 || report.Verdict != verdictOK || len(report.LeftOut) > 0 {
+	if code != 0 || report.Verdict != doctor.OK || len(report.LeftOut) > 0 {
 		t.Errorf("exit code %d, %s, left out %v", code, report.Verdict, report.LeftOut)
 	}
 	for _, id := range checkIDs() {
 		f, there := found[id]
-		if !there || f.Verdict != verdictOK || f.Text == "" || f.Fix != "" {
+		if !there || f.Verdict != doctor.OK || f.Text == "" || f.Fix != "" {
 			t.Errorf("%s: %+v", id, f)
 		}
 	}
@@ -93,11 +94,11 @@ func TestDoctorWithoutAnAddress(t *testing.T) {
 	r, _ := newHealthyRig(t)
 	found, report, code := r.doctor()
 	for _, id := range []string{"webhook-address", "webhook-header"} {
-		if f := found[id]; f.Verdict != verdictUnknown || !strings.Contains(f.Text, "could not be checked") || !strings.Contains(f.Fix+f.Text, "--url") {
+		if f := found[id]; f.Verdict != doctor.Unknown || !strings.Contains(f.Text, "could not be checked") || !strings.Contains(f.Fix+f.Text, "--url") {
 			t.Errorf("%s: %+v", id, f)
 		}
 	}
-	if code != 0 || report.Verdict != verdictUnknown {
+	if code != 0 || report.Verdict != doctor.Unknown {
 		t.Errorf("exit code %d, %s", code, report.Verdict)
 	}
 }
@@ -105,11 +106,11 @@ func TestDoctorWithoutAnAddress(t *testing.T) {
 // The address may be written in any way: it is asked as Gantry answers.
 func TestDoctorTakesTheAddressAsGantryAnswers(t *testing.T) {
 	r, _ := newHealthyRig(t)
-	if found, report, code := r.doctor("--url", r.gantry.url+"/"); code != 0 || report.Verdict != verdictOK {
+	if found, report, code := r.doctor("--url", r.gantry.url+"/"); code != 0 || report.Verdict != doctor.OK {
 		t.Errorf("exit code %d, %s: %+v", code, report.Verdict, found)
 	}
 	found, _, _ := r.doctor("--url", strings.TrimSuffix(r.gantry.url, "/webhook"))
-	if f := found["gantry-signature"]; f.Verdict != verdictFail || f.Fix != "give --url "+r.gantry.url+": Gantry answers there" {
+	if f := found["gantry-signature"]; f.Verdict != doctor.Fail || f.Fix != "give --url "+r.gantry.url+": Gantry answers there" {
 		t.Errorf("%+v", f)
 	}
 }
@@ -131,7 +132,7 @@ func TestDoctorReadsEverySecretThatServeReads(t *testing.T) {
 				t.Fatalf("serve ends with %d: %s", code, served)
 			}
 			found, _, _ := r.doctor()
-			if f := found["configuration"]; f.Verdict != verdictFail || !strings.Contains(strings.Join(f.Details, "\n"), "/nowhere/") {
+			if f := found["configuration"]; f.Verdict != doctor.Fail || !strings.Contains(strings.Join(f.Details, "\n"), "/nowhere/") {
 				t.Errorf("%+v", f)
 			}
 		})
@@ -145,13 +146,13 @@ func TestDoctorChecksEveryAccount(t *testing.T) {
   - {name: other, endpoint: "http://127.0.0.1:1", apiKeyId: 01K, apiKeySecret: s, webhookSecrets: [w]}
 `), 0o600))
 	_, report, code := r.doctor("--config", file)
-	verdicts := map[string]verdict{}
+	verdicts := map[string]doctor.Verdict{}
 	for _, f := range report.Findings {
 		if f.Check == "spacelift-key" {
 			verdicts[f.Account] = f.Verdict
 		}
 	}
-	if diff := cmp.Diff(map[string]verdict{"acme": verdictOK, "other": verdictFail}, verdicts); diff != "" || code != 1 {
+	if diff := cmp.Diff(map[string]doctor.Verdict{"acme": doctor.OK, "other": doctor.Fail}, verdicts); diff != "" || code != 1 {
 		t.Errorf("exit code %d %s", code, diff)
 	}
 	if _, _, code := r.doctor("--config", file, "--account", "acme"); code != 0 {
@@ -162,8 +163,8 @@ func TestDoctorChecksEveryAccount(t *testing.T) {
 // checkIDs lists the checks in the order they run.
 func checkIDs() []string {
 	var ids []string
-	for _, c := range checks {
-		ids = append(ids, c.id)
+	for _, c := range doctor.Checks() {
+		ids = append(ids, c.ID)
 	}
 	return ids
 }
@@ -178,10 +179,22 @@ func TestDoctorReferenceListsTheChecks(t *testing.T) {
 		documented = append(documented, row[1:])
 	}
 	var asked [][]string
-	for _, c := range checks {
-		asked = append(asked, []string{c.id, c.question})
+	for _, c := range doctor.Checks() {
+		asked = append(asked, []string{c.ID, c.Question})
 	}
 	if diff := cmp.Diff(asked, documented); diff != "" {
 		t.Errorf("(-checks +docs/reference/doctor.md)\n%s", diff)
+	}
+}
+
+// doctor and setup read the certificate of the configuration.
+func TestDoctorAndSetupKnowTheCertificate(t *testing.T) {
+	r := newRig(t)
+	r.speaksTLS()
+	if out, _ := r.run("doctor", "--url", r.gantry.url); !strings.Contains(out, "gantry-certificate") || !strings.Contains(out, "the listener speaks TLS (tls.certFile), but --url is http") {
+		t.Errorf("doctor says\n%s", out)
+	}
+	if out, _ := r.run("setup", "--url", r.gantry.url); !strings.Contains(out, "note: the listener speaks TLS (tls.certFile), but --url is http: give --url with https") {
+		t.Errorf("setup says\n%s", out)
 	}
 }

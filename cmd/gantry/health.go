@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gantryhq/gantry/cmd/internal/health"
 	"github.com/gantryhq/gantry/config"
+	"github.com/gantryhq/gantry/doctor"
 )
 
 func newHealthCommand() *cobra.Command {
@@ -80,24 +80,15 @@ func readiness(ctx context.Context, url string) (string, error) {
 		return "", fmt.Errorf("%s answers, but it is not Gantry", url)
 	}
 	if ready.Forwarding.Down {
-		return fmt.Sprintf("%s: Temporal is down: %s; %d events wait", ready.Status, text(ready.Forwarding.Problem), ready.Inbox.Pending), nil
+		return fmt.Sprintf("%s: Temporal is down: %s; %d events wait", ready.Status, doctor.Problem(ready.Forwarding.Problem), ready.Inbox.Pending), nil
 	}
 	return ready.Status, nil
 }
 
 // canWork returns an error unless the doctor's checks of Temporal succeed.
 func canWork(ctx context.Context, loaded config.Loaded) (string, error) {
-	p := &localState{loaded: loaded}
-	defer p.close()
-	var found string
-	for _, c := range []func(context.Context, *localState) finding{checkTemporal, checkNamespace, checkSearchAttributes, checkWorker} {
-		f := c(ctx, p)
-		if f.Verdict != verdictOK {
-			return "", errors.New(f.Text)
-		}
-		if found == "" {
-			found = f.Text
-		}
-	}
-	return fmt.Sprintf("%s; workflows run in namespace %s on task queue %s", found, p.namespace, loaded.Temporal.TaskQueue), nil
+	m := machine()
+	m.Loaded = loaded
+	defer m.Close()
+	return doctor.CanWork(ctx, m)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/deploy"
+	"github.com/gantryhq/gantry/doctor"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -86,18 +86,14 @@ func lintAccount(ctx context.Context, w *output.Printer, given configFile, name 
 	if err != nil {
 		return err
 	}
-	a := newAccountState(chosen, &localState{loaded: loaded, webhook: deploy.DefaultName, policy: deploy.DefaultName})
-	r := doctorReport{Verdict: verdictOK, Findings: []finding{}}
-	for _, c := range checks {
-		if slices.Contains(lintedChecks, c.id) {
-			r.add(ctx, c.id, a.Name, func(ctx context.Context) finding { return c.account(ctx, a) })
-		}
-	}
+	m := machine()
+	m.Loaded, m.Webhook, m.Policy = loaded, deploy.DefaultName, deploy.DefaultName
+	r := doctor.ExamineAccount(ctx, m, chosen, lintedChecks)
 	fmt.Fprintln(w)
-	if err := r.print(w); err != nil {
+	if err := printReport(w, r); err != nil {
 		return err
 	}
-	if good := r.count(verdictOK); good < len(lintedChecks) {
+	if good := r.Count(doctor.OK); good < len(lintedChecks) {
 		return fmt.Errorf("%d of %d checks of account %s found something, or could not be made", len(lintedChecks)-good, len(lintedChecks), name)
 	}
 	return nil

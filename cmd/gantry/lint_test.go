@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gantryhq/gantry/authority"
+	"github.com/gantryhq/gantry/doctor"
 	"github.com/gantryhq/gantry/simulator"
 )
 
@@ -160,7 +161,7 @@ func TestLintAndDoctorRefuseLikeServe(t *testing.T) {
 			}
 			t.Setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
 			found, _, _ := r.doctor()
-			if f := found["configuration"]; f.Verdict != verdictFail {
+			if f := found["configuration"]; f.Verdict != doctor.Fail {
 				t.Errorf("doctor says %+v\nserve says: %s", f, served)
 			}
 		})

@@ -19,6 +19,7 @@ import (
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/contexts"
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
+	"github.com/gantryhq/gantry/doctor"
 	"github.com/gantryhq/gantry/gen/gantry"
 )
 
@@ -87,13 +88,20 @@ type login struct {
 	issuer   string
 }
 
+// discovery asks a Gantry for its issuer. It follows no redirects: another address names no
+// issuer of this Gantry.
+var discovery = &http.Client{
+	Timeout:       15 * time.Second,
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
 // discoverLogin asks a Gantry for its issuer (RFC 9728), and the issuer for its addresses.
 func discoverLogin(ctx context.Context, address string) (login, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/.well-known/oauth-protected-resource", nil)
 	if err != nil {
 		return login{}, fmt.Errorf("--url: %w", err)
 	}
-	response, err := direct.Do(request)
+	response, err := discovery.Do(request)
 	if err != nil {
 		return login{}, fmt.Errorf("%w: %w", gantry.ErrUnreached, err)
 	}
@@ -195,7 +203,7 @@ func (t target) encrypted() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !encrypted(u) {
+	if !doctor.Encrypted(u) {
 		return "", fmt.Errorf("--url: %s is not https: a token would be sent unencrypted", u)
 	}
 	return strings.TrimSuffix(u.String(), "/"), nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
 	"github.com/gantryhq/gantry/deploy"
+	"github.com/gantryhq/gantry/doctor"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -87,6 +88,11 @@ could not be checked.`,
 	return cmd
 }
 
+// gantry returns the Gantry that the webhook is to reach.
+func (o setupOptions) gantry() doctor.Gantry {
+	return doctor.Gantry{Webhook: o.url, Account: o.account, Version: version, Token: environmentToken}
+}
+
 // prepareSetup reads the configuration of the account and sets it up.
 func prepareSetup(ctx context.Context, file configFile, o setupOptions, out *output.Printer) error {
 	if o.url == "" {
@@ -100,7 +106,7 @@ func prepareSetup(ctx context.Context, file configFile, o setupOptions, out *out
 	if err != nil {
 		return err
 	}
-	known, err := readSecrets(a)
+	known, err := doctor.ReadSecrets(a)
 	if err != nil {
 		return fmt.Errorf("account %s: %w", a.Name, err)
 	}
@@ -108,11 +114,11 @@ func prepareSetup(ctx context.Context, file configFile, o setupOptions, out *out
 	if err != nil {
 		return err
 	}
-	o.account, o.certificate = a.Name, certificateNote(loaded.TLS, deploy.NormalAddress(o.url))
+	o.account, o.certificate = a.Name, doctor.CertificateNote(loaded.TLS, deploy.NormalAddress(o.url))
 	return runSetup(ctx, api, o, known, out)
 }
 
-func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known secrets, out *output.Printer) error {
+func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known doctor.Secrets, out *output.Printer) error {
 	given := o.url
 	o.url = deploy.NormalAddress(given)
 	odd, err := webhookAddress(o.url)
@@ -125,7 +131,7 @@ func runSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known s
 	if o.certificate != "" {
 		odd = append(odd, o.certificate)
 	}
-	seen := gather(ctx, o.url, o.account) // before Gantry is sent a test
+	seen := o.gantry().Evidence(ctx) // before Gantry is sent a test
 	unasked, err := checkAnswers(ctx, o, known)
 	if err != nil {
 		return fmt.Errorf("account %s: %w", o.account, err)
@@ -229,10 +235,10 @@ func (r *setupReport) conclude(o setupOptions, err error, out *output.Printer, t
 
 // planSetup compares the account with what Gantry needs. What Spacelift doesn't
 // show, it infers from the notifications that Gantry accepted and refused.
-func planSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known secrets, seen evidence) (deploy.Plan, error) {
+func planSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known doctor.Secrets, seen doctor.Evidence) (deploy.Plan, error) {
 	wanted := deploy.Wanted{
-		Webhook: o.webhook, Policy: o.policy, Space: o.space, Endpoint: o.url, Secret: known.live[0],
-		Header: known.header, HeaderValue: known.headerValue, SendSecrets: o.sendSecrets, Replace: o.replace,
+		Webhook: o.webhook, Policy: o.policy, Space: o.space, Endpoint: o.url, Secret: known.Live[0],
+		Header: known.Header, HeaderValue: known.HeaderValue, SendSecrets: o.sendSecrets, Replace: o.replace,
 	}
 	switch {
 	case o.enforce:
@@ -247,10 +253,10 @@ func planSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known 
 	if err != nil {
 		return deploy.Plan{}, err
 	}
-	if found.Secret == deploy.SecretNotShown && seen.mismatch != "" {
+	if found.Secret == deploy.SecretNotShown && seen.Mismatch != "" {
 		found.Secret = deploy.SecretRefused
 	}
-	if seen.proves() {
+	if seen.Proves() {
 		found.Header = deploy.SecretSame
 	}
 	return deploy.Compare(wanted, found)
@@ -259,23 +265,23 @@ func planSetup(ctx context.Context, api deploy.Spacelift, o setupOptions, known 
 // checkAnswers checks that Gantry's webhook is at the address. It fails where
 // something else answers. An address that can't be reached from here becomes a
 // note, because Spacelift may reach it.
-func checkAnswers(ctx context.Context, o setupOptions, known secrets) ([]deploy.Note, error) {
-	r := probe(ctx, o.url, o.account, known)
-	switch r.kind {
-	case replyAccepted:
+func checkAnswers(ctx context.Context, o setupOptions, known doctor.Secrets) ([]deploy.Note, error) {
+	r := o.gantry().Probe(ctx, known)
+	switch r.Kind {
+	case doctor.Accepted:
 		return nil, nil
-	case replyRefused:
-		if strings.HasSuffix(r.reason, "-mismatch") {
-			return []deploy.Note{{Kind: deploy.NoteRefused, Text: "Gantry at " + o.url + " has another configuration: " + r.text}}, nil
+	case doctor.Refused:
+		if strings.HasSuffix(r.Reason, "-mismatch") {
+			return []deploy.Note{{Kind: deploy.NoteRefused, Text: "Gantry at " + o.url + " has another configuration: " + r.Text}}, nil
 		}
-		return []deploy.Note{{Kind: noteUnanswered, Text: "whether Gantry at " + o.url + " accepts notifications could not be checked: " + r.text}}, nil
-	case replyForeign:
-		if there := webhookBelow(ctx, o.url, o.account, known); there != "" {
-			return nil, fmt.Errorf("--url: %s is not Gantry's webhook: %s; Gantry answers at %s", o.url, r.text, there)
+		return []deploy.Note{{Kind: noteUnanswered, Text: "whether Gantry at " + o.url + " accepts notifications could not be checked: " + r.Text}}, nil
+	case doctor.Foreign:
+		if there := o.gantry().Below(ctx, known); there != "" {
+			return nil, fmt.Errorf("--url: %s is not Gantry's webhook: %s; Gantry answers at %s", o.url, r.Text, there)
 		}
-		return nil, fmt.Errorf("--url: %s is not Gantry's webhook: %s; give the address of the webhook", o.url, r.text)
+		return nil, fmt.Errorf("--url: %s is not Gantry's webhook: %s; give the address of the webhook", o.url, r.Text)
 	}
-	return []deploy.Note{{Kind: noteUnanswered, Text: "whether Gantry answers at " + o.url + " could not be checked from here: " + r.text}}, nil
+	return []deploy.Note{{Kind: noteUnanswered, Text: "whether Gantry answers at " + o.url + " could not be checked from here: " + r.Text}}, nil
 }
 
 // noteUnanswered concerns an address that could not be checked.

@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -13,11 +13,11 @@ import (
 	"github.com/gantryhq/gantry/config"
 )
 
-func checkCertificate(_ context.Context, p *localState) finding {
-	if p.loadErr != nil {
+func checkCertificate(_ context.Context, p *Machine) Finding {
+	if p.LoadErr != nil {
 		return leftOut
 	}
-	return judgeCertificate(p.loaded.TLS, p.url, now(), nil)
+	return judgeCertificate(p.Loaded.TLS, p.URL, time.Now(), nil)
 }
 
 // renewal is the time before the end of a certificate from which it needs attention.
@@ -26,7 +26,7 @@ const renewal = 14 * 24 * time.Hour
 // judgeCertificate reports whether Gantry's own certificate, if it has one, fits the address
 // of the webhook. Authorities are those that sign certificates; nil
 // for the system's.
-func judgeCertificate(t config.TLS, address string, at time.Time, authorities *x509.CertPool) finding {
+func judgeCertificate(t config.TLS, address string, at time.Time, authorities *x509.CertPool) Finding {
 	opened, err := t.Open(slog.New(slog.DiscardHandler))
 	if opened == nil && err == nil {
 		return ok("Gantry has none: the listener speaks plain HTTP")
@@ -80,10 +80,11 @@ func namesOn(leaf *x509.Certificate) []string {
 	return all
 }
 
-// certificateNote returns what setup notes about Gantry's own certificate; empty if it fits.
-func certificateNote(t config.TLS, address string) string {
-	f := judgeCertificate(t, address, now(), nil)
-	if f.Verdict == "" || f.Verdict == verdictOK {
+// CertificateNote returns what is wrong with Gantry's own certificate for an address, and the
+// fix; empty if it fits.
+func CertificateNote(t config.TLS, address string) string {
+	f := judgeCertificate(t, address, time.Now(), nil)
+	if f.Verdict == "" || f.Verdict == OK {
 		return ""
 	}
 	return fmt.Sprintf("%s: %s", f.Text, f.Fix)

@@ -1,22 +1,24 @@
-package main
+package doctor
 
 import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/decide/reconcile"
+	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/gen/gantry"
 )
 
-// evidence describes which notifications of an account a running Gantry accepted
+// Evidence describes which notifications of an account a running Gantry accepted
 // and refused. It shows indirectly what Spacelift doesn't show. Gather it before
 // sending Gantry a test.
-type evidence struct {
-	mismatch string         // what Gantry reports of a webhook that signs with another secret; empty if nothing
+type Evidence struct {
+	Mismatch string         // what Gantry reports of a webhook that signs with another secret; empty if nothing
 	proxy    *api.Finding   // what it reports of a proxy that it doesn't trust; nil if nothing
 	accepted time.Time      // the latest one
 	refused  []api.Delivery // since then, for their signature or secret header, newest first
@@ -26,31 +28,30 @@ type evidence struct {
 // maxRefused bounds how many refused deliveries are read.
 const maxRefused = 50
 
-// gather reads the evidence from the Gantry whose webhook is at an address. It needs
-// a viewer's token.
-func gather(ctx context.Context, address, account string) evidence {
-	if address == "" {
-		return evidence{missing: "give --url to check what Gantry accepted and refused"}
+// Evidence reads the evidence. It needs a viewer's token.
+func (g Gantry) Evidence(ctx context.Context) Evidence {
+	if g.Webhook == "" {
+		return Evidence{missing: "give --url to check what Gantry accepted and refused"}
 	}
-	base, whole := strings.CutSuffix(address, webhookPath)
+	base, whole := strings.CutSuffix(g.Webhook, deploy.WebhookPath)
 	if !whole {
-		return evidence{missing: "what Gantry accepted and refused is unknown: its API is expected beside " + webhookPath}
+		return Evidence{missing: "what Gantry accepted and refused is unknown: its API is expected beside " + deploy.WebhookPath}
 	}
 	ctx, cancel := context.WithTimeout(ctx, direct.Timeout)
 	defer cancel()
-	var e evidence
-	if u, err := url.Parse(base); err != nil || !encrypted(u) {
+	var e Evidence
+	if u, err := url.Parse(base); err != nil || !Encrypted(u) {
 		e.missing = "what Gantry accepted and refused was not read: the token would be sent unencrypted to " + base
 		return e
 	}
-	token, err := readToken("")
+	token, err := g.Token()
 	if err != nil {
 		e.missing = "set GANTRY_TOKEN or GANTRY_TOKEN_FILE to a viewer's token to check what Gantry accepted and refused"
 		return e
 	}
-	c, err := gantry.New(base, gantry.WithToken(token), gantry.WithUserAgent("gantry/"+version), gantry.WithPatience(0))
+	c, err := gantry.New(base, gantry.WithToken(token), gantry.WithUserAgent("gantry/"+g.Version), gantry.WithPatience(0))
 	if err == nil {
-		err = e.read(ctx, c, account)
+		err = e.read(ctx, c, g.Account)
 	}
 	if err != nil {
 		e.missing = "what Gantry accepted and refused could not be read: " + err.Error()
@@ -58,10 +59,7 @@ func gather(ctx context.Context, address, account string) evidence {
 	return e
 }
 
-// encrypted reports whether nobody on the way to an address can read a token.
-func encrypted(u *url.URL) bool { return u.Scheme != "http" || near(u) }
-
-func (e *evidence) read(ctx context.Context, c *gantry.Client, account string) error {
+func (e *Evidence) read(ctx context.Context, c *gantry.Client, account string) error {
 	accounts, err := gantry.Answer[api.AccountList](c.ListAccounts(ctx))
 	if err != nil {
 		return err
@@ -71,7 +69,7 @@ func (e *evidence) read(ctx context.Context, c *gantry.Client, account string) e
 			switch {
 			case a.Name != account:
 			case f.Kind == string(reconcile.FindingSecretMismatch):
-				e.mismatch = f.Summary
+				e.Mismatch = f.Summary
 			case f.Kind == string(reconcile.FindingUntrustedProxy):
 				e.proxy = &f
 			}
@@ -88,9 +86,13 @@ func (e *evidence) read(ctx context.Context, c *gantry.Client, account string) e
 	for _, d := range taken.Deliveries {
 		e.accepted = d.ReceivedAt
 	}
-	refused, err := list(api.ListDeliveriesParams{Outcome: new(api.Outcome("refused")), Since: given(e.accepted), PageSize: new(maxRefused)})
+	var since *time.Time
+	if !e.accepted.IsZero() {
+		since = &e.accepted
+	}
+	refused, err := list(api.ListDeliveriesParams{Outcome: new(api.Outcome("refused")), Since: since, PageSize: new(maxRefused)})
 	for _, d := range refused.Deliveries {
-		if reason := deref(d.Reason); reason == "signature-mismatch" || reason == "signature-missing" || reason == "secret-header-mismatch" {
+		if d.Reason != nil && slices.Contains([]string{"signature-mismatch", "signature-missing", "secret-header-mismatch"}, *d.Reason) {
 			e.refused = append(e.refused, d)
 		}
 	}
@@ -98,7 +100,7 @@ func (e *evidence) read(ctx context.Context, c *gantry.Client, account string) e
 }
 
 // String returns the evidence in words.
-func (e evidence) String() string {
+func (e Evidence) String() string {
 	switch {
 	case e.missing != "":
 		return e.missing
@@ -107,14 +109,14 @@ func (e evidence) String() string {
 	case len(e.refused) == 0:
 		return fmt.Sprintf("Gantry accepted a notification at %s and refused none since", e.accepted.UTC().Format(time.RFC3339))
 	}
-	latest := fmt.Sprintf("%d, the last one at %s as %s", len(e.refused), e.refused[0].ReceivedAt.UTC().Format(time.RFC3339), deref(e.refused[0].Reason))
+	latest := fmt.Sprintf("%d, the last one at %s as %s", len(e.refused), e.refused[0].ReceivedAt.UTC().Format(time.RFC3339), *e.refused[0].Reason)
 	if e.accepted.IsZero() {
 		return "Gantry accepted no notification of the account and refused requests: " + latest
 	}
 	return fmt.Sprintf("Gantry has refused requests since the last notification that it accepted, at %s: %s", e.accepted.UTC().Format(time.RFC3339), latest)
 }
 
-// proves reports whether Gantry accepted a notification and refused none since.
-func (e evidence) proves() bool {
-	return e.missing == "" && e.mismatch == "" && !e.accepted.IsZero() && len(e.refused) == 0
+// Proves reports whether Gantry accepted a notification and refused none since.
+func (e Evidence) Proves() bool {
+	return e.missing == "" && e.Mismatch == "" && !e.accepted.IsZero() && len(e.refused) == 0
 }

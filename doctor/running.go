@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -7,22 +7,23 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/gantryhq/gantry/deploy"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/gen/gantry"
 )
 
-func checkReady(ctx context.Context, p *localState) finding {
-	if p.url == "" {
+func checkReady(ctx context.Context, p *Machine) Finding {
+	if p.URL == "" {
 		return leftOut
 	}
-	u, err := url.Parse(p.url)
+	u, err := url.Parse(p.URL)
 	if err != nil {
 		return fail("correct --url", "%s", err)
 	}
-	u.Path = strings.TrimSuffix(u.Path, webhookPath)
+	u.Path = strings.TrimSuffix(u.Path, deploy.WebhookPath)
 	const fix = "check that gantry serve runs there, and that every proxy on the way passes requests on"
-	options := []gantry.Option{gantry.WithUserAgent("gantry/" + version), gantry.WithPatience(0)}
-	if token, err := readToken(""); err == nil && encrypted(u) { // only those with a token get the causes
+	options := []gantry.Option{gantry.WithUserAgent("gantry/" + p.Version), gantry.WithPatience(0)}
+	if token, err := p.Token(); err == nil && Encrypted(u) { // only those with a token get the causes
 		options = append(options, gantry.WithToken(token))
 	}
 	c, err := gantry.New(u.String(), options...)
@@ -40,14 +41,15 @@ func checkReady(ctx context.Context, p *localState) finding {
 	case err != nil:
 		return fail(fix, "%s", err)
 	case response.StatusCode != http.StatusOK:
-		return fail("repair the disk or folder of the inbox", "it can't store events: %s", text(ready.Inbox.Problem))
+		return fail("repair the disk or folder of the inbox", "it can't store events: %s", Problem(ready.Inbox.Problem))
 	case ready.Forwarding.Down:
-		return warn("see temporal-reachable", "it stores events, but Temporal is down: %s; %d events wait", text(ready.Forwarding.Problem), ready.Inbox.Pending)
+		return warn("see temporal-reachable", "it stores events, but Temporal is down: %s; %d events wait", Problem(ready.Forwarding.Problem), ready.Inbox.Pending)
 	}
 	return ok("%s", ready.Status)
 }
 
-func text(s *string) string {
+// Problem returns a problem that Gantry names, or says that it names none.
+func Problem(s *string) string {
 	if s == nil || *s == "" {
 		return "it doesn't say why"
 	}
@@ -55,32 +57,32 @@ func text(s *string) string {
 }
 
 // checkSignature gathers the evidence before it sends a test.
-func checkSignature(ctx context.Context, a *accountState) finding {
-	a.evidence = gather(ctx, a.wanted.Endpoint, a.Name)
+func checkSignature(ctx context.Context, a *account) Finding {
+	a.evidence = a.gantry.Evidence(ctx)
 	if a.wanted.Endpoint == "" || a.secretsErr != nil {
 		return leftOut
 	}
-	a.reply = probe(ctx, a.wanted.Endpoint, a.Name, a.known)
-	switch a.reply.kind {
-	case replyAccepted:
-		return ok("%s", a.reply.text)
-	case replyRefused:
-		if !strings.HasSuffix(a.reply.reason, "-mismatch") {
-			return fail("try again once Gantry can store events", "%s", a.reply.text)
+	a.reply = a.gantry.Probe(ctx, a.known)
+	switch a.reply.Kind {
+	case Accepted:
+		return ok("%s", a.reply.Text)
+	case Refused:
+		if !strings.HasSuffix(a.reply.Reason, "-mismatch") {
+			return fail("try again once Gantry can store events", "%s", a.reply.Text)
 		}
-		return fail("give gantry serve the same configuration as this command, and restart it", "%s", a.reply.text)
-	case replyForeign:
-		fix := "give --url the address of Gantry's webhook, which ends in " + webhookPath
-		if there := webhookBelow(ctx, a.wanted.Endpoint, a.Name, a.known); there != "" {
+		return fail("give gantry serve the same configuration as this command, and restart it", "%s", a.reply.Text)
+	case Foreign:
+		fix := "give --url the address of Gantry's webhook, which ends in " + deploy.WebhookPath
+		if there := a.gantry.Below(ctx, a.known); there != "" {
 			fix = "give --url " + there + ": Gantry answers there"
 		}
-		return fail(fix, "%s", a.reply.text)
+		return fail(fix, "%s", a.reply.Text)
 	}
-	return fail("check that gantry serve runs there and that Spacelift's addresses can reach it", "%s", a.reply.text)
+	return fail("check that gantry serve runs there and that Spacelift's addresses can reach it", "%s", a.reply.Text)
 }
 
 // checkProxy reads what Gantry noticed about the ways of notifications.
-func checkProxy(_ context.Context, a *accountState) finding {
+func checkProxy(_ context.Context, a *account) Finding {
 	switch {
 	case a.wanted.Endpoint == "":
 		return leftOut

@@ -1,13 +1,10 @@
-package main
+package doctor
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -20,126 +17,22 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 
-	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/decide/managed"
-	"github.com/gantryhq/gantry/service"
 )
-
-// localState holds what the checks know of this machine's Gantry: its
-// configuration and its connection to Temporal.
-type localState struct {
-	loaded  config.Loaded
-	loadErr error
-	url     string // of the webhook; empty if not given
-	webhook string // its name in Spacelift
-	policy  string // the policy's
-
-	temporal  client.Client // nil until it is known to answer
-	namespace string        // "" until it is known to exist
-}
-
-func (p *localState) close() {
-	if p.temporal != nil {
-		p.temporal.Close()
-	}
-}
-
-func checkConfiguration(_ context.Context, p *localState) finding {
-	const fix = "correct it; gantry serve --print-config shows each value and where it comes from"
-	err := p.loadErr
-	if err == nil {
-		_, err = p.loaded.TemporalOptions()
-		err = errors.Join(err, service.Check(p.loaded.Config, version))
-	}
-	if err != nil {
-		f := fail(fix, "gantry serve would not start with it")
-		f.Details = strings.Split(strings.TrimPrefix(err.Error(), "configuration:\n"), "\n")
-		return f
-	}
-	names := make([]string, len(p.loaded.Accounts))
-	for i, a := range p.loaded.Accounts {
-		names[i] = a.Name
-	}
-	if warnings := p.loaded.Warnings(); len(warnings) > 0 {
-		f := warn(fix, "gantry serve starts with it, but some of it has no effect")
-		f.Details = warnings
-		return f
-	}
-	return ok("accounts: %s", strings.Join(names, ", "))
-}
-
-func checkInbox(_ context.Context, p *localState) finding {
-	if p.loadErr != nil || p.loaded.Data == "" || p.loaded.Role == config.RoleWorker {
-		return leftOut
-	}
-	dir, err := filepath.Abs(p.loaded.Data)
-	if err != nil {
-		return fail("set data to a folder", "%s: %s", p.loaded.Data, err)
-	}
-	const fix = "make it writable for the user of gantry serve, or set data to another folder"
-	info, err := os.Stat(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		above := existingFolder(filepath.Dir(dir))
-		if err := tryWriting(above); err != nil {
-			return fail(fix, "%s doesn't exist and can't be created in %s: %s", dir, above, err)
-		}
-		return ok("%s doesn't exist yet; gantry serve creates it", dir)
-	case err != nil:
-		return fail(fix, "%s", err)
-	case !info.IsDir():
-		return fail("set data to a folder", "%s is not a folder", dir)
-	}
-	if err := tryWriting(dir); err != nil {
-		return fail(fix, "%s can't be written: %s", dir, err)
-	}
-	return ok("%s can be written", dir)
-}
-
-func existingFolder(dir string) string {
-	for {
-		if info, err := os.Stat(dir); err == nil && info.IsDir() || dir == filepath.Dir(dir) {
-			return dir
-		}
-		dir = filepath.Dir(dir)
-	}
-}
-
-// tryWriting does what the inbox does: write a file and wait for the disk.
-func tryWriting(dir string) error {
-	f, err := os.CreateTemp(dir, ".gantry-doctor-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString("written by gantry doctor\n")
-	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()))
-}
-
-// origin returns where a setting comes from, for people.
-func origin(loaded config.Loaded, setting string) string {
-	switch from := loaded.Origins[setting]; from {
-	case "":
-		return setting
-	case "default":
-		return "by default"
-	default:
-		return "from " + from
-	}
-}
 
 // temporalTimeout is short: a Temporal that needs longer is as good as down.
 const temporalTimeout = 10 * time.Second
 
-func checkTemporal(ctx context.Context, p *localState) finding {
+func checkTemporal(ctx context.Context, p *Machine) Finding {
 	const fix = "start it, or correct temporal.address; until then the inbox keeps all events"
-	options, err := p.loaded.TemporalOptions()
+	options, err := p.Loaded.TemporalOptions()
 	if err != nil {
 		return leftOut // the configuration is the fault
 	}
 	p.namespace = options.Namespace
-	at := fmt.Sprintf("%s (%s)", options.HostPort, origin(p.loaded, "temporal.address"))
+	at := fmt.Sprintf("%s (%s)", options.HostPort, origin(p.Loaded, "temporal.address"))
 	options.Logger = log.NewStructuredLogger(slog.New(slog.DiscardHandler))
-	options.Identity = "gantry-doctor/" + version
+	options.Identity = "gantry-doctor/" + p.Version
 	c, err := client.NewLazyClient(options)
 	if err != nil {
 		return fail("correct the TEMPORAL_* variables or temporal.toml", "%s", err)
@@ -155,7 +48,7 @@ func checkTemporal(ctx context.Context, p *localState) finding {
 	return ok("Temporal %s answers at %s", info.GetServerVersion(), at)
 }
 
-func checkNamespace(ctx context.Context, p *localState) finding {
+func checkNamespace(ctx context.Context, p *Machine) Finding {
 	if p.temporal == nil {
 		return leftOut
 	}
@@ -163,17 +56,17 @@ func checkNamespace(ctx context.Context, p *localState) finding {
 	answer, err := p.temporal.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: name})
 	if _, missing := errors.AsType[*serviceerror.NamespaceNotFound](err); missing {
 		p.namespace = ""
-		return fail("temporal operator namespace create --namespace "+name+", or name another in temporal.namespace", "there is no namespace %s (%s)", name, origin(p.loaded, "temporal.namespace"))
+		return fail("temporal operator namespace create --namespace "+name+", or name another in temporal.namespace", "there is no namespace %s (%s)", name, origin(p.Loaded, "temporal.namespace"))
 	}
 	if err != nil {
 		p.namespace = ""
 		return fail("check the credentials for Temporal and what they may do in the namespace", "describe namespace %s: %s", name, err)
 	}
 	keeps := answer.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration()
-	return ok("%s (%s); it keeps ended executions for %s", name, origin(p.loaded, "temporal.namespace"), keeps)
+	return ok("%s (%s); it keeps ended executions for %s", name, origin(p.Loaded, "temporal.namespace"), keeps)
 }
 
-func checkSearchAttributes(ctx context.Context, p *localState) finding {
+func checkSearchAttributes(ctx context.Context, p *Machine) Finding {
 	if p.temporal == nil || p.namespace == "" {
 		return leftOut
 	}
@@ -204,11 +97,11 @@ func checkSearchAttributes(ctx context.Context, p *localState) finding {
 	return ok("all %d are there", len(managed.SearchAttributes()))
 }
 
-func checkWorker(ctx context.Context, p *localState) finding {
+func checkWorker(ctx context.Context, p *Machine) Finding {
 	if p.temporal == nil || p.namespace == "" {
 		return leftOut
 	}
-	queue := p.loaded.Temporal.TaskQueue
+	queue := p.Loaded.Temporal.TaskQueue
 	answer, err := p.temporal.WorkflowService().DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
 		Namespace: p.namespace, TaskQueue: &taskqueue.TaskQueue{Name: queue}, TaskQueueType: enumspb.TASK_QUEUE_TYPE_WORKFLOW,
 	})
@@ -221,11 +114,11 @@ func checkWorker(ctx context.Context, p *localState) finding {
 	return ok("%d on task queue %s", len(answer.GetPollers()), queue)
 }
 
-func checkShared(ctx context.Context, p *localState) finding {
+func checkShared(ctx context.Context, p *Machine) Finding {
 	if p.temporal == nil || p.namespace == "" {
 		return leftOut
 	}
-	others, err := service.OtherAccounts(ctx, p.temporal, p.loaded.Accounts)
+	others, err := p.Neighbours(ctx, p.temporal, p.Loaded.Accounts)
 	switch {
 	case err != nil:
 		return warn("ask the operator of Temporal", "could not be checked: %s", err)

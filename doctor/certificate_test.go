@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"crypto/ecdsa"
@@ -58,37 +58,24 @@ func TestCertificates(t *testing.T) {
 		name, url string
 		at        time.Time
 		trusts    *x509.CertPool
-		verdict   verdict
+		verdict   Verdict
 		says      string
 	}{
-		{"fits", here, at, signer, verdictOK, "for gantry.example.com, until 2026-02-05"},
-		{"no address", "", at, signer, verdictOK, "until 2026-02-05"},
-		{"another name", "https://hooks.example.com/webhook", at, signer, verdictWarn, "is for gantry.example.com, not for hooks.example.com"},
-		{"plain http", "http://gantry.example.com/webhook", at, signer, verdictWarn, "speaks TLS"},
-		{"nobody's authority", here, at, x509.NewCertPool(), verdictWarn, "acme's own"},
-		{"ends soon", here, at.AddDate(0, 0, 20), signer, verdictWarn, "ends on 2026-02-05"},
-		{"has ended", here, at.AddDate(0, 2, 0), signer, verdictFail, "ended on 2026-02-05"},
-		{"not yet", here, at.AddDate(0, -2, 0), signer, verdictFail, "isn't valid before 2025-12-05"},
+		{"fits", here, at, signer, OK, "for gantry.example.com, until 2026-02-05"},
+		{"no address", "", at, signer, OK, "until 2026-02-05"},
+		{"another name", "https://hooks.example.com/webhook", at, signer, Warn, "is for gantry.example.com, not for hooks.example.com"},
+		{"plain http", "http://gantry.example.com/webhook", at, signer, Warn, "speaks TLS"},
+		{"nobody's authority", here, at, x509.NewCertPool(), Warn, "acme's own"},
+		{"ends soon", here, at.AddDate(0, 0, 20), signer, Warn, "ends on 2026-02-05"},
+		{"has ended", here, at.AddDate(0, 2, 0), signer, Fail, "ended on 2026-02-05"},
+		{"not yet", here, at.AddDate(0, -2, 0), signer, Fail, "isn't valid before 2025-12-05"},
 	} {
 		f := judgeCertificate(files, tt.url, tt.at, tt.trusts)
-		if f.Verdict != tt.verdict || !strings.Contains(f.Text, tt.says) || f.Fix == "" != (tt.verdict == verdictOK) {
+		if f.Verdict != tt.verdict || !strings.Contains(f.Text, tt.says) || f.Fix == "" != (tt.verdict == OK) {
 			t.Errorf("%s: %+v", tt.name, f)
 		}
 	}
-	if f := judgeCertificate(config.TLS{}, here, at, signer); f.Verdict != verdictOK {
+	if f := judgeCertificate(config.TLS{}, here, at, signer); f.Verdict != OK {
 		t.Errorf("without a certificate: %+v", f)
-	}
-}
-
-// doctor and setup read the certificate of the configuration.
-func TestDoctorAndSetupKnowTheCertificate(t *testing.T) {
-	r := newRig(t)
-	files, _ := certificate(t, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
-	r.configure("tls: {certFile: " + files.CertFile + ", keyFile: " + files.KeyFile + "}\n")
-	if out, _ := r.run("doctor", "--url", r.gantry.url); !strings.Contains(out, "gantry-certificate") || !strings.Contains(out, "the listener speaks TLS (tls.certFile), but --url is http") {
-		t.Errorf("doctor says\n%s", out)
-	}
-	if out, _ := r.run("setup", "--url", r.gantry.url); !strings.Contains(out, "note: the listener speaks TLS (tls.certFile), but --url is http: give --url with https") {
-		t.Errorf("setup says\n%s", out)
 	}
 }
