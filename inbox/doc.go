@@ -20,7 +20,8 @@
 //	archive.db  what people list, in SQLite: it follows the log (archive.go)
 //
 // Memory holds four bytes per record, the keys of the last accepted events, and a
-// bounded queue. The events beyond its bound are read back from the log.
+// bounded queue, in which no account waits for another (lane.go). The events beyond
+// its bound are read back from the log.
 //
 // # Guarantees
 //

@@ -226,7 +226,7 @@ func (f *Forwarder) preempt(now time.Time) (again time.Time) {
 	for _, kind := range []struct {
 		retry, waiting bool
 		slow           time.Duration
-	}{{false, q.fresh.ready(now), f.slow()}, {true, q.retries.ready(now), max(f.slow(), firstSlow)}} {
+	}{{false, q.waits(now), f.slow()}, {true, q.retries.ready(now), max(f.slow(), firstSlow)}} {
 		i := slices.IndexFunc(f.jobs, func(j *job) bool { return j.retry == kind.retry && j.ctx.Err() == nil })
 		if !kind.waiting || i < 0 {
 			continue
@@ -321,7 +321,7 @@ func (f *Forwarder) finish(j *job, events []managed.RunEvent, n int, as status, 
 		}
 	}
 	f.free(j)
-	in.queue.sent(j.run, n, j.more || n < len(j.events), now)
+	in.queue.sent(j.run, n, j.more || n < len(j.events), as == statusForwarded, now)
 	f.answered(now, now.Sub(j.began))
 }
 
@@ -412,27 +412,38 @@ func (f *Forwarder) failed(j *job, err error) {
 	}
 }
 
-// refill reads events from the log into the queue if it has room.
+// refill reads events from the log into the queue where it has room.
 func (in *Inbox) refill() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.queue.bytes > maxQueueBytes/2 {
-		return
+	q := &in.queue
+	for idx := q.release(); idx > 0; idx = q.release() {
+		q.released(in.reread(idx))
 	}
-	for in.queue.spilled > 0 && in.queue.bytes <= maxQueueBytes {
-		idx, ok := in.records.nextPending(in.queue.spilled)
+	for q.unread > 0 {
+		idx, ok := in.records.nextPending(q.unread)
 		if !ok || idx >= in.next {
-			in.queue.spilled = 0
+			q.unread = 0
 			return
 		}
-		in.mu.Unlock()
-		rec, err := in.records.read(idx)
-		e, bad := readEvent(rec)
-		in.mu.Lock()
-		if err != nil || bad != nil { // the forwarder will find the same, and report it
-			e.n, rec = int64(idx), nil
+		if !q.admit(in.reread(idx)) {
+			q.unread = idx
+			return
 		}
-		in.queue.push(e.Run, newPending(idx, e.n, rec), false, time.Now())
-		in.queue.spilled = idx + 1
+		q.unread = idx + 1
 	}
+}
+
+// reread reads an event from the log, and when it is due. The forwarder finds and reports
+// what is wrong with an unreadable one. Called with mu held, which it gives up meanwhile.
+func (in *Inbox) reread(idx uint64) (spacelift.RunRef, pending, time.Time) {
+	in.mu.Unlock()
+	defer in.mu.Lock()
+	rec, err := in.records.read(idx)
+	e, bad := readEvent(rec)
+	if err != nil || bad != nil {
+		e.n, rec = int64(idx), nil
+	}
+	p := newPending(idx, e.n, rec)
+	return e.Run, p, p.due(e.State, e.StateVersion, e.ReceivedAt, in.queue.linger)
 }

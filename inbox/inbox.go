@@ -159,7 +159,7 @@ func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 	in := &Inbox{
 		opts: opts, log: opts.Logger.With("room", "inbox"), background: context.WithoutCancel(ctx),
 		ids: newIDs(), window: newWindow(opts.Entries.Count), open: newBatch(nil),
-		queue: queue{linger: opts.Linger, runs: make(map[spacelift.RunRef]*run), wake: make(chan struct{}, 1)},
+		queue: newQueue(opts.Linger),
 		kick:  make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	defer func() {
@@ -209,7 +209,8 @@ func (in *Inbox) openFiles(ctx context.Context) error {
 	return in.replay(ctx)
 }
 
-// openArchive opens the archive, and loads the window of repeats from it.
+// openArchive opens the archive, and loads from it which events are repeats and which runs
+// have started.
 func (in *Inbox) openArchive(ctx context.Context) error {
 	in.archive = &archive{in: in, path: in.disk.path(archiveName)}
 	err := in.archive.open(ctx, nil)
@@ -232,6 +233,9 @@ func (in *Inbox) openArchive(ctx context.Context) error {
 			break
 		}
 		for _, r := range rows {
+			if r.mark.status == statusForwarded {
+				in.queue.started.add(hashOf(r.Run))
+			}
 			repeats = append(repeats, Delivery{ID: r.ID, Run: r.Run, State: r.State, StateVersion: r.StateVersion})
 		}
 		before = rows[len(rows)-1].n
@@ -258,7 +262,7 @@ func (in *Inbox) replay(ctx context.Context) error {
 	began := time.Now()
 	l := in.records
 	l.next = in.archive.through.Load() + 1
-	found, err := l.load(in.replayRecord)
+	found, err := l.load((&replayer{Inbox: in}).read)
 	if err != nil {
 		return err
 	}
@@ -271,8 +275,7 @@ func (in *Inbox) replay(ctx context.Context) error {
 		in.pending += s.pending
 	}
 	if in.pending > 0 {
-		in.queue.spilled = l.segs[0].base
-		in.refill()
+		in.queue.unread = l.segs[0].base
 	}
 	in.archive.allow(archivePace)
 	if err := in.archive.follow(ctx); err != nil {
@@ -282,22 +285,34 @@ func (in *Inbox) replay(ctx context.Context) error {
 	return nil
 }
 
-// replayRecord makes an event known, or closes those of marks. A dead event is no
-// reason to drop its repeat.
-func (in *Inbox) replayRecord(idx uint64, rec []byte) {
+// replayer reads records in order.
+type replayer struct {
+	*Inbox
+	last [1 << 16]struct { // of the events read last, by index
+		idx uint64
+		run runHash
+	}
+}
+
+// read makes an event known, or closes those of marks. A dead event is no reason to drop
+// its repeat.
+func (r *replayer) read(idx uint64, rec []byte) {
 	if e, err := readEvent(rec); err == nil {
-		in.known(e.Delivery)
+		r.known(e.Delivery)
+		last := &r.last[idx%uint64(len(r.last))]
+		last.idx, last.run = idx, hashOf(e.Run)
 	}
 	for _, m := range readMarks(rec) {
-		in.records.close(m.idx)
-		if m.status != statusDead {
-			continue
-		}
-		in.hold = idx
-		if dead, err := in.records.read(m.idx); err == nil {
+		r.records.close(m.idx)
+		switch last := r.last[m.idx%uint64(len(r.last))]; {
+		case m.status == statusDead:
+			r.hold = idx
+			dead, _ := r.records.read(m.idx)
 			if e, err := readEvent(dead); err == nil {
-				in.window.forget(keyOf(e.Run, e.State, e.StateVersion), m.n)
+				r.window.forget(keyOf(e.Run, e.State, e.StateVersion), m.n)
 			}
+		case m.status == statusForwarded && last.idx == m.idx:
+			r.queue.started.add(last.run)
 		}
 	}
 }
@@ -484,6 +499,10 @@ type Health struct {
 	Unreadable    int // ignored deliveries that LogUnreadable keeps
 	Damage        int // damaged files
 
+	// Delayed has the accounts with so many new runs that these wait, and since when. Their
+	// other runs, and those of other accounts, don't wait.
+	Delayed map[spacelift.Account]time.Time
+
 	ForwarderDown    bool // no signal succeeded for a while, although some were tried
 	ForwarderSince   time.Time
 	LastForwardError string // the last one, even after Temporal has recovered
@@ -498,10 +517,15 @@ func (in *Inbox) Health() Health {
 	h := Health{
 		Writable: in.unavailable() == nil, Pending: in.pending, OldestPending: at,
 		Dead: int(in.archive.dead.Load()), Unreadable: int(in.archive.unreadable.Load()), Damage: len(in.damage),
-		ForwarderDown: down, LastForwardError: in.lastError,
+		ForwarderDown: down, LastForwardError: in.lastError, Delayed: map[spacelift.Account]time.Time{},
 	}
 	if down {
 		h.ForwarderSince = in.failing
+	}
+	for _, l := range in.queue.lanes {
+		if !l.delayed.IsZero() {
+			h.Delayed[l.account] = l.delayed
+		}
 	}
 	switch {
 	case in.closed:

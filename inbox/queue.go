@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"github.com/gantryhq/gantry/spacelift"
@@ -40,9 +41,18 @@ func newPending(idx uint64, n int64, rec []byte) pending {
 	return pending{idx, n, uint32(len(rec) + 512), len(rec) > 0 && rec[0] == kindAgain, rec}
 }
 
+// due returns when an event is to be sent that is ready at a time.
+func (p *pending) due(state spacelift.RunState, version int, ready time.Time, linger time.Duration) time.Time {
+	if !p.again && mayLinger(state, version) {
+		return ready.Add(linger)
+	}
+	return ready
+}
+
 // run is a run with pending events, in the order accepted.
 type run struct {
 	ref       spacelift.RunRef
+	lane      *lane
 	events    []pending
 	due       int64 // unix nanoseconds; while a signal is in flight, of what arrived since, 0 for nothing
 	place     int   // in its schedule; -1 while a signal is in flight
@@ -56,43 +66,111 @@ const (
 	runBytes      = 400
 	pendingBytes  = 56
 	maxQueueBytes = 2 << 20
+	maxHeld       = 1 << 18 // events, of 8 bytes each, and 50 for each run
 )
 
-// queue holds the pending runs. Beyond its limit the events from spilled on are
-// in the log only. Guarded by Inbox.mu.
+// bytes is the size of a run in memory, about.
+func (r *run) bytes() int {
+	n := runBytes
+	for _, p := range r.events {
+		n += pendingBytes + len(p.rec)
+	}
+	return n
+}
+
+// queue holds the pending runs, each in a lane. Events that their lane has no room for
+// are held: the queue has only their places in the log. If too many are held, all that
+// follow are unread: the log alone has them. Guarded by Inbox.mu.
 type queue struct {
 	linger  time.Duration
 	runs    map[spacelift.RunRef]*run
-	fresh   schedule
+	started startedRuns
+	lanes   []*lane       // the one whose turn is next first
 	retries schedule      // of runs whose last signal failed
 	wake    chan struct{} // something changed that the forwarder should check
-	bytes   int
-	spilled uint64 // index from which on events are read from the log; 0 for none
+	held    map[runHash]*heldRun
+	places  int    // of held events
+	unread  uint64 // index from which on events are unread; 0 for none
+}
+
+// heldRun is a run with held events. What follows of it is held too, to keep the order.
+type heldRun struct {
+	lane   *lane
+	events int
+}
+
+func newQueue(linger time.Duration) queue {
+	return queue{linger: linger, runs: make(map[spacelift.RunRef]*run), held: make(map[runHash]*heldRun), wake: make(chan struct{}, 1)}
+}
+
+// arrive takes an event that was stored.
+func (q *queue) arrive(ref spacelift.RunRef, p pending, due time.Time) {
+	if q.unread == 0 && !q.admit(ref, p, due) {
+		q.unread = p.idx
+	}
+	kick(q.wake)
+}
+
+// admit pushes or holds an event, unless too many are held.
+func (q *queue) admit(ref spacelift.RunRef, p pending, due time.Time) bool {
+	hash := hashOf(ref)
+	h, l := q.held[hash], q.lane(ref)
+	switch {
+	case h == nil && q.hasRoom(l):
+		p.rec = slices.Clone(p.rec) // the next batches write over it
+		q.push(ref, p, due)
+		return true
+	case q.places >= maxHeld:
+		return false
+	case h == nil:
+		h = &heldRun{lane: l}
+		q.held[hash] = h
+	}
+	h.lane.held, h.events, q.places = append(h.lane.held, p.idx), h.events+1, q.places+1
+	return true
+}
+
+// release takes the place of a held event that there is room for; 0 if there is none. Its
+// run has the event in the end, so nothing that arrives meanwhile overtakes it.
+func (q *queue) release() (idx uint64) {
+	for _, l := range q.lanes {
+		if len(l.held) > 0 && q.hasRoom(l) {
+			idx, l.held, q.places = l.held[0], l.held[1:], q.places-1
+			return idx
+		}
+	}
+	return 0
+}
+
+// released pushes an event that was held.
+func (q *queue) released(ref spacelift.RunRef, p pending, due time.Time) {
+	q.push(ref, p, due)
+	hash := hashOf(ref)
+	if h := q.held[hash]; h != nil {
+		if h.events--; h.events == 0 {
+			delete(q.held, hash)
+		}
+	}
 }
 
 // push adds an event to its run.
-func (q *queue) push(ref spacelift.RunRef, p pending, linger bool, now time.Time) {
-	due := now
-	if linger {
-		due = now.Add(q.linger)
-	}
+func (q *queue) push(ref spacelift.RunRef, p pending, due time.Time) {
 	r := q.runs[ref]
 	if r == nil {
-		r = &run{ref: ref, place: -1}
+		r = &run{ref: ref, lane: q.lane(ref), place: -1, events: []pending{p}}
 		q.runs[ref] = r
-		q.bytes += runBytes
-		r.events = append(r.events, p)
+		r.lane.bytes += r.bytes()
 		q.schedule(r, due.UnixNano())
-	} else {
-		r.events = append(r.events, p)
-		if t := due.UnixNano(); r.attempts == 0 && (r.due == 0 || t < r.due) {
-			if r.due = t; r.place >= 0 {
-				heap.Fix(&q.fresh, r.place)
-				kick(q.wake)
-			}
+		return
+	}
+	r.events = append(r.events, p)
+	r.lane.bytes += pendingBytes + len(p.rec)
+	if t := due.UnixNano(); r.attempts == 0 && (r.due == 0 || t < r.due) {
+		if r.due = t; r.place >= 0 {
+			heap.Fix(&r.lane.runs, r.place)
+			kick(q.wake)
 		}
 	}
-	q.bytes += pendingBytes + len(p.rec)
 }
 
 // schedule makes a run wait until it is due.
@@ -100,50 +178,66 @@ func (q *queue) schedule(r *run, due int64) {
 	if r.due = due; r.attempts > 0 {
 		heap.Push(&q.retries, r)
 	} else {
-		heap.Push(&q.fresh, r)
+		heap.Push(&r.lane.runs, r)
 	}
 	kick(q.wake)
 }
 
-// next takes a run that is to be sent now: a fresh one or a retry, as allowed.
-// Without one it returns when to call again; zero means when woken.
+// next takes a run that is to be sent now: a fresh one or a retry, as allowed. Lanes take
+// turns. Without one it returns when to call again; zero means when woken.
 func (q *queue) next(now time.Time, fresh, retry bool) (*run, time.Time) {
 	var again time.Time
-	for _, from := range []struct {
-		allowed bool
-		runs    *schedule
-	}{{fresh, &q.fresh}, {retry, &q.retries}} {
-		switch {
-		case len(*from.runs) == 0:
-		case !from.runs.ready(now):
-			again = earlier(again, time.Unix(0, (*from.runs)[0].due))
-		case from.allowed:
-			r := heap.Pop(from.runs).(*run)
-			r.due = 0
-			return r, time.Time{}
+	for i, l := range q.lanes {
+		switch due := l.due(now); {
+		case !fresh || due.IsZero():
+		case due.After(now):
+			again = earlier(again, due)
+		default:
+			q.lanes = append(slices.Delete(q.lanes, i, i+1), l)
+			return l.take(now), time.Time{}
 		}
+	}
+	switch {
+	case len(q.retries) == 0:
+	case !q.retries.ready(now):
+		again = earlier(again, time.Unix(0, q.retries[0].due))
+	case retry:
+		return q.retries.take(), time.Time{}
 	}
 	return nil, again
 }
 
+// waits reports whether a run waits for a slot that is no retry.
+func (q *queue) waits(now time.Time) bool {
+	return slices.ContainsFunc(q.lanes, func(l *lane) bool {
+		due := l.due(now)
+		return !due.IsZero() && !due.After(now)
+	})
+}
+
 // sent removes the first n events from a run whose signal has ended, and schedules
-// the others. more means that others were waiting when it was sent.
-func (q *queue) sent(r *run, n int, more bool, now time.Time) {
-	for _, p := range r.events[:n] {
-		q.bytes -= pendingBytes + len(p.rec)
+// the others. more means that others were waiting when it was sent, open that the run has an
+// execution.
+func (q *queue) sent(r *run, n int, more, open bool, now time.Time) {
+	if open {
+		q.started.add(hashOf(r.ref))
+	} else {
+		q.started.remove(hashOf(r.ref))
 	}
+	r.lane.bytes -= r.bytes()
 	r.events = r.events[n:]
 	r.attempts, r.lastError = 0, ""
 	r.single = max(0, r.single-n)
-	switch {
-	case len(r.events) == 0:
+	if len(r.events) == 0 {
 		delete(q.runs, r.ref)
-		q.bytes -= runBytes
-	case more:
-		q.schedule(r, now.UnixNano())
-	default:
-		q.schedule(r, r.due)
+		return
 	}
+	r.lane = q.lane(r.ref)
+	r.lane.bytes += r.bytes()
+	if more {
+		r.due = now.UnixNano()
+	}
+	q.schedule(r, r.due)
 }
 
 // failed schedules a retry. What waits for it leaves the memory to other runs.
@@ -151,7 +245,7 @@ func (q *queue) failed(r *run, err string, until time.Time) {
 	r.attempts++
 	r.lastError = err
 	for i := range r.events {
-		q.bytes -= len(r.events[i].rec)
+		r.lane.bytes -= len(r.events[i].rec)
 		r.events[i].rec = nil
 	}
 	q.schedule(r, until.UnixNano())
@@ -167,6 +261,13 @@ func (q *queue) retryAll(now time.Time) {
 
 // schedule is a heap of runs by the time they are due.
 type schedule []*run
+
+// take removes the run that is due first.
+func (s *schedule) take() *run {
+	r := heap.Pop(s).(*run)
+	r.due = 0
+	return r
+}
 
 func (s schedule) ready(now time.Time) bool { return len(s) > 0 && s[0].due <= now.UnixNano() }
 func (s schedule) Len() int                 { return len(s) }

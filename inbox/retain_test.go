@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -355,44 +356,47 @@ func TestNoAnswerOrSignalBeforeTheFlush(t *testing.T) {
 // More events than memory may hold wait in the log, and go out in order.
 func TestQueueBeyondItsBound(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		in := open(t, Options{Dir: dir})
-		in.mu.Lock()
-		in.queue.bytes += maxQueueBytes - 3000 // as if there were others
-		in.mu.Unlock()
-		for v := range 20 {
-			for n := range 5 {
-				accept(t, in, notice(runRef(n), v, life[v%len(life)]))
-			}
-		}
-		in.mu.Lock()
-		queued, spilled := 0, in.queue.spilled
-		for _, r := range in.queue.runs {
-			queued += len(r.events)
-		}
-		in.queue.bytes -= maxQueueBytes - 3000
-		in.mu.Unlock()
-		if spilled == 0 || queued > 60 || in.Health().Pending != 100 {
-			t.Fatalf("%d of 100 are in memory", queued)
-		}
-		target := &fakeTarget{}
-		forward(t, in, target, ForwarderOptions{BatchEvents: 3})
-		pass(time.Second)
-		synctest.Wait()
-		if h := in.Health(); h.Pending != 0 {
-			t.Fatalf("health %+v", h)
-		}
+	for _, held := range []int{0, 20, 1000} {
+		t.Run(fmt.Sprintf("%d places are held", held), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { queueBeyondItsBound(t, held) }) })
+	}
+}
+
+func queueBeyondItsBound(t *testing.T, held int) {
+	dir := t.TempDir()
+	in := open(t, Options{Dir: dir})
+	l := in.queue.lane(runRef(0))
+	l.bytes += maxQueueBytes/2 - 3000 // as if there were others
+	in.queue.places = max(0, maxHeld-held)
+	for v := range 20 {
 		for n := range 5 {
-			next := 0
-			for _, s := range target.versions(runRef(n)) {
-				for _, v := range s {
-					if v != next {
-						t.Errorf("run %d: version %d, want %d", n, v, next)
-					}
-					next++
+			accept(t, in, notice(runRef(n), v, life[v%len(life)]))
+		}
+	}
+	queued, unread := 0, in.queue.unread
+	for _, r := range in.queue.runs {
+		queued += len(r.events)
+	}
+	if queued > 60 || len(l.held) > held || (held < 100) != (unread > 0) || in.Health().Pending != 100 {
+		t.Fatalf("of 100 %d are in memory, and %d are held", queued, len(l.held))
+	}
+	l.bytes -= maxQueueBytes/2 - 3000
+	in.queue.places = len(l.held)
+	target := &fakeTarget{}
+	forward(t, in, target, ForwarderOptions{BatchEvents: 3})
+	pass(time.Second)
+	synctest.Wait()
+	if h := in.Health(); h.Pending != 0 {
+		t.Fatalf("health %+v", h)
+	}
+	for n := range 5 {
+		next := 0
+		for _, s := range target.versions(runRef(n)) {
+			for _, v := range s {
+				if v != next {
+					t.Errorf("run %d: version %d, want %d", n, v, next)
 				}
+				next++
 			}
 		}
-	})
+	}
 }

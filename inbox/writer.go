@@ -19,7 +19,8 @@ type item struct {
 	key     key
 	rec     []byte
 	run     spacelift.RunRef
-	lingers bool
+	state   spacelift.RunState
+	version int
 }
 
 // batch is a set of events with one flush, and what is written with them.
@@ -68,8 +69,8 @@ func (in *Inbox) board(d *Delivery, body []byte, kind byte, n int64, k key) *bat
 	start := len(b.recs)
 	b.recs = appendEvent(b.recs, d, body, kind, makeID(n, in.ids.tag))
 	b.items = append(b.items, item{
-		n: n, key: k, rec: b.recs[start:len(b.recs):len(b.recs)], run: d.Run,
-		lingers: kind == kindEvent && mayLinger(d.State, d.StateVersion),
+		n: n, key: k, rec: b.recs[start:len(b.recs):len(b.recs)],
+		run: d.Run, state: d.State, version: d.StateVersion,
 	})
 	kick(in.kick)
 	return b
@@ -186,25 +187,15 @@ func (in *Inbox) answer(b *batch, first uint64, err error) {
 		return
 	}
 	for i, it := range b.items {
-		in.stored(&it, first+uint64(i), b.ended)
+		p := newPending(first+uint64(i), it.n, it.rec)
+		in.queue.arrive(it.run, p, p.due(it.state, it.version, b.ended, in.queue.linger))
 	}
 	in.accepted += len(b.items)
+	in.pending += len(b.items)
 	in.next = in.records.next
 	if in.problem != nil && in.noSpare == nil {
 		in.log.Info("inbox: events are accepted again", "after", time.Since(in.since), "problem", in.problem)
 		in.problem = nil
-	}
-}
-
-// stored queues an event that is on disk. Called with mu held.
-func (in *Inbox) stored(it *item, idx uint64, now time.Time) {
-	in.pending++
-	if in.queue.spilled > 0 {
-		return
-	}
-	in.queue.push(it.run, newPending(idx, it.n, slices.Clone(it.rec)), it.lingers, now) // the next batches write over it
-	if in.queue.bytes > maxQueueBytes {
-		in.queue.spilled = idx + 1
 	}
 }
 

@@ -1,0 +1,98 @@
+package inbox
+
+import (
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// New runs of an account are started at this pace once a burst of them is used up. Whoever
+// knows the webhook secret can make up runs, and each costs an execution and several reads
+// of Spacelift's API; the pace is far above that of real runs, and the burst is a push that
+// starts a run of each of 2,000 stacks.
+const (
+	newRunsBurst = 2000
+	newRunEvery  = 100 * time.Millisecond
+)
+
+// lane is the queue of an account's runs that have executions, or of its new ones, which
+// are paced. No lane waits for another.
+type lane struct {
+	account spacelift.Account
+	fresh   bool // of new runs
+	runs    schedule
+	bytes   int
+	held    []uint64  // places in the log
+	pace    time.Time // when the last new run would have started without the burst
+	delayed time.Time // since when new runs wait; zero if they don't
+}
+
+// lane returns the lane of a run, and makes it if necessary.
+func (q *queue) lane(ref spacelift.RunRef) *lane {
+	fresh := !q.started.has(hashOf(ref))
+	for _, l := range q.lanes {
+		if l.account == ref.Account && l.fresh == fresh {
+			return l
+		}
+	}
+	l := &lane{account: ref.Account, fresh: fresh}
+	q.lanes = append(q.lanes, l)
+	return l
+}
+
+// hasRoom reports whether a lane may have more events in memory.
+func (q *queue) hasRoom(l *lane) bool { return l.bytes <= maxQueueBytes/max(2, len(q.lanes)) }
+
+// due returns when the next run may be sent; zero without one.
+func (l *lane) due(now time.Time) (due time.Time) {
+	if len(l.runs) == 0 {
+		l.delayed = time.Time{}
+		return due
+	}
+	due = time.Unix(0, l.runs[0].due)
+	if paced := l.pace.Add(-newRunsBurst * newRunEvery); l.fresh && paced.After(due) {
+		if due = paced; l.delayed.IsZero() && due.After(now) {
+			l.delayed = now
+		}
+	}
+	return due
+}
+
+// take removes the run that is due first.
+func (l *lane) take(now time.Time) *run {
+	if l.pace.Before(now) {
+		l.pace = now
+	}
+	l.pace = l.pace.Add(newRunEvery)
+	return l.runs.take()
+}
+
+// runHash identifies a run. It has the process's own seed, so nobody can choose runs that
+// share one.
+type runHash uint64
+
+func hashOf(ref spacelift.RunRef) runHash { return runHash(maphash.Comparable(seed, ref)) }
+
+// startedRuns remembers the last runs whose executions took events, about 65,000.
+type startedRuns [1 << 14][4]runHash // in each, the last one first
+
+func (s *startedRuns) has(h runHash) bool { return slices.Contains(s[h%runHash(len(s))][:], h) }
+
+func (s *startedRuns) add(h runHash) {
+	some := &s[h%runHash(len(s))]
+	i := slices.Index(some[:], h)
+	if i < 0 {
+		i = len(some) - 1
+	}
+	copy(some[1:i+1], some[:i])
+	some[0] = h
+}
+
+func (s *startedRuns) remove(h runHash) {
+	some := &s[h%runHash(len(s))]
+	if i := slices.Index(some[:], h); i >= 0 {
+		some[i] = 0
+	}
+}
