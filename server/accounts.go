@@ -152,7 +152,7 @@ func (h *handlers) latestReport(ctx context.Context, account spacelift.Account) 
 }
 
 // noticedKinds are the findings that need no report of Reconcile.
-var noticedKinds = []reconcile.FindingKind{reconcile.FindingSecretMismatch, reconcile.FindingUntrustedProxy, reconcile.FindingUnreadableEvents, reconcile.FindingConfiguration}
+var noticedKinds = []reconcile.FindingKind{reconcile.FindingSecretMismatch, reconcile.FindingUntrustedProxy, reconcile.FindingUnreadableEvents, reconcile.FindingNewRunsDelayed, reconcile.FindingConfiguration}
 
 // noticed returns what this replica noticed itself, without Temporal.
 func (h *handlers) noticed(account spacelift.Account, now time.Time) (all []reconcile.Finding) {
@@ -165,12 +165,23 @@ func (h *handlers) noticed(account spacelift.Account, now time.Time) (all []reco
 	if f, ok := h.door.unreadable.finding(account, now); ok {
 		all = append(all, f)
 	}
+	if since := h.inbox.Health().Delayed[account]; !since.IsZero() {
+		all = append(all, delayedRuns(account, since))
+	}
 	if h.configurationProblem != nil {
 		if since, problem, fix := h.configurationProblem(); problem != "" {
 			all = append(all, reconcile.Finding{Kind: reconcile.FindingConfiguration, Since: since, Summary: problem, Fix: fix})
 		}
 	}
 	return all
+}
+
+func delayedRuns(account spacelift.Account, since time.Time) reconcile.Finding {
+	return reconcile.Finding{
+		Kind: reconcile.FindingNewRunsDelayed, Since: since,
+		Summary: fmt.Sprintf("so many new runs of account %s arrive at this replica that they wait; runs that it follows already don't", account),
+		Fix:     "see whether the runs exist (gantry deliveries list); if not, somebody knows the webhook secret: replace it, see \"Rotate the webhook's secret\" in docs/how-to/set-up-spacelift.md",
+	}
 }
 
 // findings adds what this replica noticed to what Temporal shows.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/openapi"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
@@ -231,5 +232,28 @@ func TestFindingKindsAreDocumented(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, doc.Components.Schemas["Finding"].Value.Properties["kind"].Value.Extensions["x-extensible-enum"]); diff != "" {
 		t.Errorf("kinds in the contract (-code +contract):\n%s", diff)
+	}
+}
+
+// delayingInbox delays the new runs of an account.
+type delayingInbox struct {
+	*inbox.Inbox
+	delayed map[spacelift.Account]time.Time
+}
+
+func (i delayingInbox) Health() inbox.Health {
+	h := i.Inbox.Health()
+	h.Delayed = i.delayed
+	return h
+}
+
+// Somebody who floods Gantry with signed notifications of made-up runs is a finding.
+func TestDelayedRunsAreAFinding(t *testing.T) {
+	r := newRig(t)
+	since := time.Now().Add(-time.Minute).UTC().Truncate(time.Second)
+	r.handler = r.serve(delayingInbox{r.inbox, map[spacelift.Account]time.Time{"acme": since}})
+	found := r.accounts()[0].Findings
+	if len(found) != 1 || found[0].Kind != "new-runs-delayed" || !found[0].Since.Equal(since) || !strings.Contains(found[0].Fix, "secret") {
+		t.Errorf("the findings are %+v", found)
 	}
 }

@@ -21,7 +21,8 @@ type Finding struct {
 type FindingKind string
 
 // The kinds of findings. A replica notices FindingSecretMismatch, FindingUntrustedProxy,
-// FindingUnreadableEvents, FindingConfiguration and FindingReconcileOverdue itself, and
+// FindingUnreadableEvents, FindingNewRunsDelayed, FindingConfiguration and
+// FindingReconcileOverdue itself, and
 // asks Temporal for FindingRunBypassed; Reconcile finds the others.
 const (
 	FindingWebhookMissing    FindingKind = "webhook-missing"
@@ -32,6 +33,7 @@ const (
 	FindingSecretMismatch    FindingKind = "secret-mismatch"
 	FindingUntrustedProxy    FindingKind = "untrusted-proxy"
 	FindingUnreadableEvents  FindingKind = "unreadable-events"
+	FindingNewRunsDelayed    FindingKind = "new-runs-delayed"
 	FindingConfiguration     FindingKind = "configuration-not-in-effect"
 	FindingReconcileOverdue  FindingKind = "reconcile-overdue"
 	FindingExecutionStuck    FindingKind = "execution-stuck"
@@ -44,8 +46,8 @@ const (
 // FindingKinds lists all kinds.
 var FindingKinds = []FindingKind{
 	FindingWebhookMissing, FindingWebhookUnreadable, FindingWebhookDisabled, FindingSilence, FindingSpaceliftFails,
-	FindingSecretMismatch, FindingUntrustedProxy, FindingUnreadableEvents, FindingConfiguration, FindingReconcileOverdue, FindingExecutionStuck, FindingRunsVanished, FindingUnknownParent,
-	FindingNotEnforced, FindingRunBypassed,
+	FindingSecretMismatch, FindingUntrustedProxy, FindingUnreadableEvents, FindingNewRunsDelayed, FindingConfiguration, FindingReconcileOverdue, FindingExecutionStuck, FindingRunsVanished,
+	FindingUnknownParent, FindingNotEnforced, FindingRunBypassed,
 }
 
 // Severity says how urgent a finding is.
