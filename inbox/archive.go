@@ -90,6 +90,7 @@ COMMIT;`
 	insertRow = `INSERT INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (n) DO UPDATE
 	SET idx = excluded.idx, status = excluded.status, attempts = excluded.attempts, forwarded = excluded.forwarded, error = excluded.error`
 	selectRow  = "SELECT n, idx, status, attempts, forwarded, error, doc FROM deliveries WHERE "
+	pageOrder  = " ORDER BY n DESC LIMIT ?"
 	insertBody = "INSERT OR REPLACE INTO bodies VALUES (?, ?)"
 
 	chunk = 500 // rows of one transaction, about
@@ -492,7 +493,7 @@ func (a *archive) page(ctx context.Context, cond string, limit int, args ...any)
 		return nil, err
 	}
 	defer done()
-	rows, err := a.r.Load().QueryContext(ctx, selectRow+cond+" ORDER BY n DESC LIMIT ?", append(args, limit)...)
+	rows, err := a.r.Load().QueryContext(ctx, selectRow+cond+pageOrder, append(args, limit)...)
 	if err != nil {
 		return nil, err
 	}

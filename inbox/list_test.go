@@ -247,3 +247,42 @@ func TestIDsGrowWhateverTheClockDoes(t *testing.T) {
 		last = id
 	}
 }
+
+// A page costs what it shows, however many deliveries there are: each filter that people
+// use finds its rows in an index, in the order of the page.
+func TestPagesComeFromAnIndex(t *testing.T) {
+	t.Parallel()
+	in := open(t, Options{})
+	for _, c := range []struct {
+		filter Filter
+		want   string
+	}{
+		{Filter{}, "SEARCH deliveries USING INTEGER PRIMARY KEY (rowid<?)"},
+		{Filter{Run: "run-1"}, "SEARCH deliveries USING INDEX by_run (run=? AND rowid<?)"},
+		{Filter{Run: "run-1", Stack: "network", Account: "acme"}, "SEARCH deliveries USING INDEX by_run (run=? AND rowid<?)"},
+		{Filter{Run: "run-1", Outcome: OutcomeAccepted, Forwarding: ForwardingPending}, "SEARCH deliveries USING INDEX by_run (run=? AND rowid<?)"},
+		{Filter{Stack: "network", Outcome: OutcomeAccepted}, "SEARCH deliveries USING INDEX by_stack (stack=? AND rowid<?)"},
+		{Filter{Reason: "unmanaged-stack", Outcome: OutcomeIgnored}, "SEARCH deliveries USING INDEX by_reason (reason=? AND rowid<?)"},
+		{Filter{Forwarding: ForwardingDead}, "SEARCH deliveries USING INDEX by_status (status=? AND rowid<?)"},
+		{Filter{Outcome: OutcomeRefused, Since: time.Unix(1, 0)}, "SEARCH deliveries USING INDEX by_status (status=? AND rowid>? AND rowid<?)"},
+		{Filter{Since: time.Unix(1, 0)}, "SEARCH deliveries USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"},
+	} {
+		where, args := c.filter.where(1 << 60)
+		rows, err := in.archive.r.Load().QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+selectRow+where+pageOrder, append(args, 50)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var steps []string
+		for rows.Next() {
+			var id, parent, unused int
+			var step string
+			if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+				t.Fatal(err)
+			}
+			steps = append(steps, step)
+		}
+		if rows.Close(); rows.Err() != nil || len(steps) != 1 || steps[0] != c.want { // a second step would sort
+			t.Errorf("%+v: %q (%v), want %q", c.filter, steps, rows.Err(), c.want)
+		}
+	}
+}

@@ -83,6 +83,7 @@ func (b *bench) rows(names string) (chosen []row, err error) {
 	all := []row{
 		{"webhook", "Front door: accepted webhooks (verify, decode, fsync), against a bare handler that verifies and decodes", b.frontDoor},
 		{"memory", "Memory and disk: a million accepted webhooks", b.memory},
+		{"viewers", "Viewers: accepted webhooks while eight people list the deliveries of single runs", b.viewers},
 		{"forwarding", "Forwarding: events of hot runs, coalesced against one SignalWithStart per event", b.forwarding},
 		{"history", "History: Temporal's events for the standard stories, against the notifications that came", b.history},
 		{"chains", "Chains: 1,000 stacks that follow each other", b.chains},
