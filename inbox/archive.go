@@ -99,9 +99,12 @@ COMMIT;`
 	// arrive than this a second, the archive lags, and catches up later.
 	archivePace = 2000
 
-	busyRate  = 1000             // events a second
-	readShare = 9                // pause of readers while many events arrive, in durations of the last read
 	trimEvery = 30 * time.Second // costs a few milliseconds
+
+	// While many events arrive, readers pause for so many durations of the last read, and
+	// at least for readPause, because an answer costs more than its read.
+	readShare = 9
+	readPause = 20 * time.Millisecond
 )
 
 // archive answers people's lists: a SQLite database that follows the log, some
@@ -119,9 +122,8 @@ type archive struct {
 	trimmed time.Time
 	changed bool // since it was trimmed
 
-	// busy is true while many events arrive. Then readers take turns, with pauses,
-	// so that people's lists don't slow events.
-	busy     atomic.Bool
+	// Readers take turns, while many events arrive with pauses, so that people's lists
+	// don't slow events.
 	reading  sync.Mutex
 	nextRead time.Time
 }
@@ -531,9 +533,37 @@ func (a *archive) turn(ctx context.Context) (done func(), err error) {
 	}
 	began := time.Now()
 	return func() {
-		if a.busy.Load() {
-			a.nextRead = time.Now().Add(readShare * time.Since(began))
+		if a.in.busy() {
+			a.nextRead = time.Now().Add(max(readPause, readShare*time.Since(began)))
 		}
 		a.reading.Unlock()
 	}, nil
+}
+
+const (
+	busyRate = 1000 // events a second
+	busySpan = 100 * time.Millisecond
+)
+
+// arrivals says whether many events arrive. Guarded by Inbox.mu.
+type arrivals struct {
+	since  time.Time
+	events int
+	many   bool // in the span before
+}
+
+func (a *arrivals) add(events int, now time.Time) {
+	if span := now.Sub(a.since); span >= busySpan {
+		a.many = float64(a.events) > busyRate*span.Seconds()
+		a.since, a.events = now, 0
+	}
+	a.events += events
+}
+
+// busy reports whether many events arrive.
+func (in *Inbox) busy() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.arrivals.add(0, time.Now())
+	return in.arrivals.many
 }

@@ -120,9 +120,9 @@ type Inbox struct {
 	wanted     bool   // the open batch is to be written even if it is empty
 	marks      []mark // not in the log yet
 	marksDue   time.Time
-	notes      []note    // not in the archive yet
-	noteBytes  int       // of bodies
-	accepted   int       // since the housekeeper's last turn
+	notes      []note // not in the archive yet
+	noteBytes  int    // of bodies
+	arrivals   arrivals
 	failing    time.Time // of the forwarder: the first failure after the last success
 	lastError  string
 	closed     bool

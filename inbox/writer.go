@@ -190,7 +190,7 @@ func (in *Inbox) answer(b *batch, first uint64, err error) {
 		p := newPending(first+uint64(i), it.n, it.rec)
 		in.queue.arrive(it.run, p, p.due(it.state, it.version, b.ended, in.queue.linger))
 	}
-	in.accepted += len(b.items)
+	in.arrivals.add(len(b.items), b.ended)
 	in.pending += len(b.items)
 	in.next = in.records.next
 	if in.problem != nil && in.noSpare == nil {
@@ -235,8 +235,6 @@ func (in *Inbox) housekeeper() {
 		in.prepare()
 		in.mu.Lock()
 		tight := in.noSpare != nil || in.problem != nil
-		in.archive.busy.Store(in.accepted > busyRate)
-		in.accepted = 0
 		in.damage = slices.DeleteFunc(in.damage, func(d damage) bool {
 			_, err := os.Stat(d.file)
 			return errors.Is(err, os.ErrNotExist)

@@ -75,6 +75,7 @@ func (b *bench) viewers(ctx context.Context) error {
 	ratio := with.perSecond / without.perSecond
 	fmt.Printf("%d events; a page of one run's: median %s, p99 %s (target < %s: %s)\n", viewedEvents,
 		round(pages[len(pages)/2]), round(pages[len(pages)*99/100]), targetPage, verdict(pages[len(pages)/2] < targetPage))
+	fmt.Printf("processor time of each accepted one, lists included: %s alone, %s with viewers\n", without.cpu.Round(time.Microsecond), with.cpu.Round(time.Microsecond))
 	fmt.Printf("accepted/s at 16 connections: %.0f alone, %.0f with %d viewers   %.2f × (target ≥ %.2f: %s)\n",
 		without.perSecond, with.perSecond, viewerCount, ratio, targetViewers, verdict(ratio >= targetViewers))
 	return nil
