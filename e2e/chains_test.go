@@ -83,7 +83,7 @@ func TestAPushGoesThroughAChain(t *testing.T) {
 			t.Fatalf("%s had %d runs, want one", s, len(runs))
 		}
 		w.phase(s, runs[0].Ref.Run, api.PhaseDone)
-		// It may have ended before the chain could tell it.
+		// It may have ended before the chain could signal it.
 		w.eventually(fmt.Sprintf("the run of %s finished as part of the chain", s), func(ctx context.Context) error {
 			run, err := w.run(ctx, s, runs[0].Ref.Run)
 			if err == nil && (run.State != "FINISHED" || len(run.Chains) != 1 || run.Chains[0].Run != string(root)) {

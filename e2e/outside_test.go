@@ -139,7 +139,7 @@ func TestFailedRunIsTriedAgain(t *testing.T) {
 		return nil
 	})
 	w.phase("network-prod", again, api.PhaseDone)
-	// It may have ended before Gantry could tell it.
+	// It may have ended before Gantry could signal it.
 	w.eventually("the second run finished as a retry of the first", func(ctx context.Context) error {
 		run, err := w.run(ctx, "network-prod", again)
 		if err == nil && (run.State != "FINISHED" || run.RetryOf == nil || run.RetryOf.Run != string(first)) {

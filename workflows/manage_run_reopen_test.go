@@ -76,8 +76,8 @@ func TestARunThatIsFollowedAgainForgetsNothing(t *testing.T) {
 	second.mentions(s, managed.KindNote, "Gantry follows the run again")
 }
 
-// A run may end before Gantry can tell its execution whose retry it is. It is told
-// afterwards, and people hear of the end once.
+// A run may end before Gantry can signal to its execution whose retry it is. The next
+// execution records that, and people receive the end once.
 func TestARunLearnsAfterItsEndWhoseRetryItIs(t *testing.T) {
 	first := newRig(t, append([]string{"gantry:notify=deploys"}, auto...))
 	first.goes(queued, planning, unconfirmed)

@@ -85,11 +85,11 @@ type ConfirmResult struct {
 	// Reviewed says that Spacelift waited for Gantry's review, and has it.
 	Reviewed bool `json:"reviewed,omitempty"`
 
-	Rules *Rules        `json:"rules,omitempty"` // as they are now, with RulesChanged and GateClosed
-	Block *Block        `json:"block,omitempty"` // with StackBlocked
+	Rules *Rules `json:"rules,omitempty"` // as they are now, with RulesChanged and GateClosed
+	Block *Block `json:"block,omitempty"` // with StackBlocked
 	// Parents is the progress of the stacks that go first, with ParentsMoved.
 	Parents *ParentsProgress `json:"parents,omitempty"`
-	Run   spacelift.Run `json:"run"`             // as last read, so before a confirmation of this attempt
+	Run     spacelift.Run    `json:"run"` // as last read, so before a confirmation of this attempt
 
 	// Followers are the stacks that follow the run's, once it is confirmed; nil
 	// when that is not known.

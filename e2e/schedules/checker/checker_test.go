@@ -84,7 +84,7 @@ func TestAttemptsThatOverlapAccuseNobody(t *testing.T) {
 	}
 }
 
-// A machine that is twenty times slower than a quiet one accuses nobody of being slow.
+// A machine that is twenty times slower than an idle one accuses nobody of being slow.
 func TestASlowMachineAccusesNobody(t *testing.T) {
 	for name, story := range stories {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestASlowMachineAccusesNobody(t *testing.T) {
 				return slices.DeleteFunc(Check(records), func(v Violation) bool { return v.Rule != "fresh-check" })
 			}
 			if len(late(1)) == 0 {
-				t.Error("nothing is found on a quiet machine")
+				t.Error("nothing is found on an idle machine")
 			}
 			if found := late(20); len(found) > 0 {
 				t.Errorf("on a slow machine: %v", found)

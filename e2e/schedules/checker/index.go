@@ -342,7 +342,7 @@ func (x *index) slack() time.Duration {
 // tick is the time within which Gantry notices what no notification said.
 func (x *index) tick() time.Duration { return x.slowly(2*x.batch.Reconcile + 5*time.Second) }
 
-// slowly returns the time that takes at most d on a quiet machine, on the machine of
+// slowly returns the time that takes at most d on an idle machine, on the machine of
 // the batch.
 func (x *index) slowly(d time.Duration) time.Duration { return stretched(d, x.slowdown) }
 
@@ -359,7 +359,7 @@ func stretched(d time.Duration, slowdown float64) time.Duration {
 
 const processorShare = 1.0 / 15
 
-// slowdown returns how slow the machine was on average during s: 1 if it was quiet.
+// slowdown returns how slow the machine was on average during s: 1 if it was idle.
 func slowdown(measured []rec, s span) float64 {
 	sum, n := 0.0, 0.0
 	for _, m := range measured {

@@ -75,7 +75,7 @@ type Execution struct {
 	Bytes  int       `json:"bytes"`
 }
 
-// Machine is how busy the machine is, measured every second.
+// Machine is a measurement of how busy the machine is, made every second.
 type Machine struct {
 	// Slowdown is the time that a piece of work took by the time that it would have taken
 	// with a processor to itself.
