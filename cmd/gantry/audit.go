@@ -41,6 +41,7 @@ func newAuditListCommand() *cobra.Command {
 	since := f.String("since", "", "only entries at or after this time, or within a duration such as 2h")
 	until := f.String("until", "", "only entries before this time, or longer ago than a duration such as 2h")
 	result := choiceFlag(cmd, "result", "only entries with this result", "done", "refused", "failed", "unanswered")
+	completeStacks(r, cmd)
 	limit := pagingFlags(cmd)
 	listing(r, cmd, noEvents, func(ctx context.Context, s *session, _ []string) (api.AuditList, error) {
 		p := api.ListAuditParams{

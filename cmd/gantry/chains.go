@@ -30,6 +30,7 @@ func newChainsListCommand(r *remote) *cobra.Command {
 	account, f := accountFlag(r, cmd), cmd.Flags()
 	stack := f.String("stack", "", "only chains that a run of this stack began")
 	phase := choiceFlag(cmd, "phase", "only chains in this phase: moving, held or done", string(api.ChainPhaseMoving), string(api.ChainPhaseHeld), string(api.ChainPhaseDone))
+	completeStacks(r, cmd)
 	limit := pagingFlags(cmd)
 	listing(r, cmd, chainEvents, func(ctx context.Context, s *session, _ []string) (api.ChainList, error) {
 		return s.chains(ctx, *account, api.ListChainsParams{Stack: given(*stack), Phase: given(api.ChainPhase(*phase))}, limit.most())

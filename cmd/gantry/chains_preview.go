@@ -25,7 +25,8 @@ others. It triggers nothing.`,
 		if err != nil {
 			return api.FollowersPreview{}, err
 		}
-		return gantry.Answer[api.FollowersPreview](s.PreviewFollowers(ctx, in, stack))
+		preview, err := gantry.Answer[api.FollowersPreview](s.PreviewFollowers(ctx, in, stack))
+		return preview, s.ofStack(ctx, in, stack, err)
 	}, printPreview)
 	return cmd
 }

@@ -37,6 +37,7 @@ func newDeliveriesListCommand(r *remote) *cobra.Command {
 	run := f.String("run", "", "only deliveries of this run")
 	since := f.String("since", "", "only deliveries received at or after this time, or within a duration such as 2h")
 	until := f.String("until", "", "only deliveries received before this time, or longer ago than a duration such as 2h")
+	completeStacks(r, cmd)
 	limit := pagingFlags(cmd)
 	listing(r, cmd, noEvents, func(ctx context.Context, s *session, _ []string) (api.DeliveryList, error) {
 		after, before, err := period(*since, *until)

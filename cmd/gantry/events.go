@@ -23,6 +23,7 @@ new form of what has changed. After a lost connection it continues where it was.
 	r := remoteFlags(cmd)
 	account := accountFilter(r, cmd)
 	stack := cmd.Flags().String("stack", "", "only those of stacks with this id, and of chains that their runs began; * stands for any text")
+	completeStacks(r, cmd)
 	limit := cmd.Flags().Duration("timeout", 0, "how long to follow them at most; 0 for no limit")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		s, err := r.connect(cmd)

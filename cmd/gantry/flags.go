@@ -76,7 +76,7 @@ const defaultLimit = 50
 
 func pagingFlags(cmd *cobra.Command) paging {
 	f := cmd.Flags()
-	p := paging{f.Int("limit", defaultLimit, "how many to list at most"), f.Bool("all-pages", false, "list all, however many there are")}
+	p := paging{countFlag(cmd, "limit", defaultLimit, "how many to list at most"), f.Bool("all-pages", false, "list all, however many there are")}
 	cmd.MarkFlagsMutuallyExclusive("limit", "all-pages")
 	return p
 }
@@ -92,7 +92,7 @@ func (p paging) most() int {
 // accountFlag adds --account to a command that concerns one account.
 func accountFlag(r *remote, cmd *cobra.Command) *string {
 	account := cmd.Flags().String("account", "", "the account; required when Gantry serves several")
-	_ = cmd.RegisterFlagCompletionFunc("account", r.completing(func(ctx context.Context, s *session, _ string) ([]string, error) { return s.accounts(ctx) }, false))
+	_ = cmd.RegisterFlagCompletionFunc("account", r.completing(func(ctx context.Context, s *session, _ completion) ([]string, error) { return s.accounts(ctx) }, false))
 	return account
 }
 

@@ -65,6 +65,7 @@ func newFreezesDeclareCommand(r *remote) *cobra.Command {
 	account, f := accountFlag(r, cmd), cmd.Flags()
 	reason := f.String("reason", "", "why, for everyone who waits")
 	stacks := f.StringArray("stack", nil, "freeze only this stack (repeatable); default: the whole account")
+	completeStacks(r, cmd)
 	unmatched := f.Bool("allow-unmatched", false, "freeze stacks too that Gantry doesn't manage yet")
 	from := f.String("from", "", "when it begins, as a time or as a duration from now such as 2h; default: now")
 	until := f.String("until", "", "when it ends, as a time or as a duration from now such as 2h; default: when it is lifted")

@@ -88,6 +88,9 @@ func (w *watchedList[T]) follow(ctx context.Context, news <-chan struct{}) error
 	for {
 		select {
 		case <-ctx.Done():
+			if w.screen != nil { // behind the terminal's ^C
+				fmt.Fprintln(w.Out)
+			}
 			return nil
 		case <-ages.C:
 			if w.screen == nil {

@@ -38,7 +38,7 @@ func TestWatchedLists(t *testing.T) {
 		{0, []string{"--jq", ".runs[].state"}, "PLANNI�\nFINISHED\n"},
 		{80, nil, "\x1b[2J\x1b[?2026h\x1b[HSTACK  STATE    STARTED  RUN\x1b[K\na/s    PLANNI�  60m ago  01A\x1b[K\n\x1b[J\x1b[?2026l" +
 			"\x1b[?2026h\x1b[HSTACK  STATE    STARTED  RUN\x1b[K\na/s    PLANNI�  60m ago  01A\x1b[K\n\x1b[J\x1b[?2026l" + // over the complaint
-			"\x1b[?2026h\x1b[HSTACK  STATE     STARTED  RUN\x1b[K\na/s    FINISHED  60m ago  01A\x1b[K\n\x1b[J\x1b[?2026l"},
+			"\x1b[?2026h\x1b[HSTACK  STATE     STARTED  RUN\x1b[K\na/s    FINISHED  60m ago  01A\x1b[K\n\x1b[J\x1b[?2026l\n"},
 	} {
 		ctx, interrupt := context.WithCancel(t.Context())
 		asked := 0

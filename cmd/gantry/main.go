@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -49,6 +48,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, complaints io.Wr
 		err = &exitError{exitInterrupted, errors.New("interrupted")}
 	}
 	if err != nil {
+		err = explainFlags(err)
 		fmt.Fprintln(root.ErrOrStderr(), "gantry: "+complaint(err))
 	}
 	return exitCode(err)
@@ -68,17 +68,7 @@ explains what it did.`,
 	addCommands(root)
 	output.AddColourFlag(root)
 	root.InitDefaultCompletionCmd()
-	for _, c := range root.Commands() {
-		if c.HasSubCommands() {
-			refuseUnknown(c)
-		}
-	}
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		if args := c.Flags().Args(); c.HasSubCommands() && len(args) > 0 {
-			return unknownCommand(c, args) // the reason why the flag is unknown
-		}
-		return err
-	})
+	explainUsage(root)
 	return root
 }
 
@@ -101,28 +91,6 @@ func addCommands(root *cobra.Command) {
 		root.SetHelpCommandGroupID(group.title)
 		root.SetCompletionCommandGroupID(group.title)
 	}
-}
-
-// refuseUnknown makes an unknown subcommand an error: cobra alone would print help
-// and exit with 0, as if it had run.
-func refuseUnknown(c *cobra.Command) {
-	c.Args = func(c *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return nil
-		}
-		return unknownCommand(c, args)
-	}
-	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
-}
-
-// unknownCommand returns the error that cobra returns for the program itself.
-func unknownCommand(c *cobra.Command, args []string) error {
-	c.SuggestionsMinimumDistance = 2
-	text := fmt.Sprintf("unknown command %q for %q", args[0], c.CommandPath())
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-		text += "\n\nDid you mean this?\n\t" + strings.Join(near, "\n\t") + "\n"
-	}
-	return errors.New(text)
 }
 
 // The exit codes besides 0, and 1 for any other error. They are a contract with
@@ -186,6 +154,8 @@ func refuses(p *gantry.Problem) bool {
 func complaint(err error) string {
 	p, answered := errors.AsType[*gantry.Problem](err)
 	switch {
+	case errors.Is(err, errTimeout):
+		return errTimeout.Error()
 	case errors.Is(err, gantry.ErrUnreached):
 		return err.Error() + "; check that Gantry runs and that --url or GANTRY_URL is right"
 	case answered && p.Kind() == "":

@@ -34,9 +34,21 @@ func TestMisspeltCommandsAreErrors(t *testing.T) {
 		{[]string{"runs", "--url", "https://gantry.example.com", "aprove"}, []string{`unknown command "aprove"`}},
 		{[]string{"freezes", "declaer", "--reason", "x"}, []string{`unknown command "declaer"`, "declare"}},
 		{[]string{"runs", "--wait"}, []string{"unknown flag: --wait"}},
-		{[]string{"runs", "show", theRunName, "--wait"}, []string{"unknown flag: --wait"}},
+		{[]string{"runs", "show", theRunName, "--wait"}, []string{"unknown flag: --wait; gantry runs show --help lists the flags"}},
+		{[]string{"runs", "list", "--phse", "waiting"}, []string{"unknown flag: --phse; did you mean --phase?"}},
+		{[]string{"runs", "list", "--limit", "0"}, []string{"--limit", "give a whole number of 1 or more"}},
+		{[]string{"windows", "list", "--days", "x"}, []string{"--days", "give a whole number of 1 or more"}},
+		{[]string{"runs", "list", "extra"}, []string{`gantry runs list takes no arguments, but "extra" was given`}},
+		{[]string{"token", "create"}, []string{"0 arguments were given; write gantry token create NAME"}},
+		{[]string{"chains", "skip", "01K"}, []string{"1 argument was given; write gantry chains skip RUN STACK"}},
+		{[]string{"waiting", "--asked", "--everyone"}, []string{"give only one of --asked and --everyone"}},
+		{[]string{"help", "rns"}, []string{`unknown command "rns" for "gantry"`, "runs"}},
+		{[]string{"help", "runs", "aprove"}, []string{`unknown command "aprove" for "gantry runs"`, "approve"}},
 	} {
 		_, err := printedBy(t, tt.args...)
+		if err != nil {
+			err = explainFlags(err)
+		}
 		for _, text := range tt.says {
 			if err == nil || !strings.Contains(err.Error(), text) {
 				t.Errorf("%v does not say %q: %v", tt.args, text, err)
@@ -91,5 +103,35 @@ func TestInterrupted(t *testing.T) {
 	var out, complaints strings.Builder
 	if code := run(ctx, []string{"runs", "list", "--url", gantry.URL}, nil, &out, &complaints); code != exitInterrupted || complaints.String() != "gantry: interrupted\n" {
 		t.Errorf("exit code %d: %s", code, complaints.String())
+	}
+}
+
+// Help breaks lines between words where the terminal ends; in a pipe they stay as they are.
+func TestHelpFits(t *testing.T) {
+	stopClock(t)
+	var walk func(c *cobra.Command, check func(args []string))
+	walk = func(c *cobra.Command, check func(args []string)) {
+		for _, sub := range c.Commands() {
+			walk(sub, check)
+		}
+		check(append(strings.Fields(c.CommandPath())[1:], "--help"))
+	}
+	walk(newRootCommand(), func(args []string) {
+		for _, columns := range []int{80, 100} {
+			out, complaints := screenOf(t, columns, args)
+			for line := range strings.Lines(out) {
+				line = strings.TrimRight(line, "\n")
+				example := strings.HasPrefix(line, "  ") && (strings.Contains(line, "gantry ") || strings.Contains(line, "terraform") || strings.Contains(line, "SPACELIFT_"))
+				if len([]rune(line)) > columns && !example {
+					t.Errorf("%v: %d columns don't hold %q", args, columns, line)
+				}
+			}
+			if complaints != "" || out == "" {
+				t.Errorf("%v: %s%s", args, out, complaints)
+			}
+		}
+	})
+	if out, err := printedBy(t, "help", "runs", "list"); err != nil || !strings.Contains(out, "gantry runs list [flags]") {
+		t.Errorf("gantry help runs list: %v\n%s", err, out)
 	}
 }

@@ -23,6 +23,10 @@ func TestStacks(t *testing.T) {
 		t.Errorf("problems %v", stack.Problems)
 	}
 	r.refused(exitRefused, []string{"Spacelift has no such stack"}, "stacks", "policy", "other")
+	for _, args := range [][]string{{"stacks", "policy", "network-prdo"}, {"windows", "list", "--stack", "network-prdo"}, {"chains", "preview", "network-prdo"}} {
+		r.refused(exitRefused, []string{"did you mean network-prod?"}, args...)
+	}
+	r.refused(1, []string{"network-prdo: no run of this stack waits for people; did you mean network-prod?"}, "approve", "network-prdo")
 	r.refused(exitRefused, []string{"no account of this name"}, "stacks", "list", "--account", "initech")
 }
 
@@ -138,7 +142,10 @@ func TestCompletion(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"runs", "approve", ""}, theRunName + "\tUNCONFIRMED"},
+		{[]string{"runs", "stop", ""}, theRunName + "\tUNCONFIRMED"},
+		{[]string{"runs", "show", "01K"}, string(theRun.Run) + "\tUNCONFIRMED network-prod"},
+		{[]string{"runs", "show", "net"}, "\nnetwork-prod"},
+		{[]string{"runs", "list", "--stack", ""}, "network-prod"},
 		{[]string{"stacks", "policy", ""}, "network-prod"},
 		{[]string{"freezes", "lift", ""}, r.executions.freezes[0].ID + "\taudit"},
 		{[]string{"stacks", "list", "--account", ""}, "acme"},

@@ -47,10 +47,10 @@ func TestNothingControlsTheTerminal(t *testing.T) {
 		"chains list": nil, "chains show": {"c"}, "chains skip": {"c", "b"}, "chains stop": {"c"},
 		"deliveries list": nil, "deliveries show": {"x"}, "deliveries redeliver": {"x"},
 		"lint": {"--labels", "gantry:managed,gantry:" + hostile}, "token create": {hostile}, "token list": nil, "token revoke": {hostile, "--config", hostile}, "context list": nil, "context use": {hostile}, "context add": {hostile, "--url", "http://127.0.0.1:1"}, "context remove": {hostile}, "whoami": nil, "login": nil, "logout": nil, "health": nil, "serve": {"--print-config"}, "schema": nil,
-		"audit list": nil, "audit export": nil, "audit verify": {hostile},
+		"help": {hostile}, "audit list": nil, "audit export": nil, "audit verify": {hostile},
 		"doctor": nil, "setup": {"--url", "http://127.0.0.1:1/" + hostile},
 	}
-	offline := []string{"channels test", "man", "context list", "context use", "context add", "context remove", "audit verify", "lint", "token create", "token revoke", "logout", "health", "serve", "schema", "doctor", "setup"}
+	offline := []string{"help", "channels test", "man", "context list", "context use", "context add", "context remove", "audit verify", "lint", "token create", "token revoke", "logout", "health", "serve", "schema", "doctor", "setup"}
 	r := newAPIRig(t)
 	t.Setenv("GANTRY_ACCOUNT", hostile)
 	t.Setenv("GANTRY_DATA", filepath.Join(t.TempDir(), hostile))

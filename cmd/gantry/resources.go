@@ -14,7 +14,7 @@ import (
 
 func newResourcesCommand(r *remote) *cobra.Command {
 	return &cobra.Command{
-		Use: "resources RUN", Short: "List all resources that a run's plan changes", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(runNames, true),
+		Use: "resources RUN", Short: "List all resources that a run's plan changes", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(runOrStackNames, true),
 		RunE: answering(r, func(ctx context.Context, s *session, args []string) (api.ResourceList, error) {
 			name, err := s.named(ctx, args[0], newest)
 			if err != nil {

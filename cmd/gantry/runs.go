@@ -50,6 +50,7 @@ func newRunsListCommand(r *remote) *cobra.Command {
 	since := f.String("since", "", "only runs that began at or after this time, or within a duration such as 2h")
 	until := f.String("until", "", "only runs that began before this time, or longer ago than a duration such as 2h")
 	order := choiceFlag(cmd, "order", "newest first, or oldest: the longest wait first", string(api.ListRunsParamsOrderNewest), string(api.ListRunsParamsOrderOldest))
+	completeStacks(r, cmd)
 	limit := pagingFlags(cmd)
 	listing(r, cmd, runEvents, func(ctx context.Context, s *session, _ []string) (list api.RunList, err error) {
 		q := api.ListRunsParams{
@@ -112,7 +113,7 @@ func (s *session) runs(ctx context.Context, p api.ListRunsParams, limit int) (al
 }
 
 func newRunsShowCommand(r *remote) *cobra.Command {
-	cmd := &cobra.Command{Use: "show RUN", Short: "Show one run", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(runNames, true)}
+	cmd := &cobra.Command{Use: "show RUN", Short: "Show one run", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(runOrStackNames, true)}
 	timeline := cmd.Flags().Bool("timeline", false, "show the whole timeline, not only its end")
 	cmd.RunE = answering(r, func(ctx context.Context, s *session, args []string) (api.Run, error) {
 		name, err := s.named(ctx, args[0], newest)
@@ -268,7 +269,7 @@ func inBrackets(s string) string {
 
 func newRunsExplainCommand(r *remote) *cobra.Command {
 	return &cobra.Command{
-		Use: "explain RUN", Short: "Explain why a run waits, and who can unblock it", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(runNames, true),
+		Use: "explain RUN", Short: "Explain why a run waits, and who can unblock it", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(runOrStackNames, true),
 		RunE: answering(r, func(ctx context.Context, s *session, args []string) (api.Explanation, error) {
 			name, err := s.named(ctx, args[0], newest)
 			if err != nil {

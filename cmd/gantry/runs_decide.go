@@ -40,13 +40,15 @@ func doneBy(v api.Verdict) string {
 
 func newDecideCommand(r *remote, d decision) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: string(d.verdict) + " RUN|STACK", Short: d.short, Long: d.long, Args: cobra.MaximumNArgs(1), ValidArgsFunction: r.completing(runNames, true),
+		Use: string(d.verdict) + " RUN|STACK", Short: d.short, Long: d.long, Args: cobra.MaximumNArgs(1), ValidArgsFunction: r.completing(waitingNames, true),
 		Example: "  gantry runs " + string(d.verdict) + " network-prod --note 'as announced'",
 	}
 	stateVersion := cmd.Flags().Int("state-version", 0, "state version of the plan that you reviewed")
 	wait, note := waitFlags(cmd), noteFlag(cmd, "why, for the timeline and for Spacelift")
 	var several selection
-	if d.aboutPlan {
+	if !d.aboutPlan {
+		cmd.ValidArgsFunction = r.completing(runOrStackNames, true)
+	} else {
 		several = selectionFlags(r, cmd)
 		cmd.Long += `
 

@@ -7,7 +7,10 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/gantryhq/gantry/cmd/gantry/internal/output"
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 // runName is the name that commands use for a run.
@@ -97,6 +100,9 @@ func (s *session) byStack(ctx context.Context, p api.ListRunsParams, text string
 	if of == oneWaiting {
 		what = "of this stack waits for people"
 	}
+	if len(list.Runs) == 0 {
+		return runName{}, fmt.Errorf("%s: no run %s%s", text, what, s.meant(ctx, deref(p.Account), *p.Stack))
+	}
 	return only(list.Runs, text, what, func(api.RunSummary) bool { return true })
 }
 
@@ -117,4 +123,28 @@ func only(runs []api.RunSummary, text, what string, matches func(api.RunSummary)
 		return name, nil
 	}
 	return name, fmt.Errorf("%s: several runs match; name one of them:\n  %s", text, strings.Join(found[:min(len(found), 10)], "\n  "))
+}
+
+// meant returns a question for the stack that a misspelt one may be; empty for none.
+func (s *session) meant(ctx context.Context, account, stack string) string {
+	list, err := s.stacks(ctx, account, api.ListStacksParams{}, searched)
+	if err != nil {
+		return ""
+	}
+	all := names(list.Stacks, func(stack api.Stack) string { return stack.Stack })
+	if near, ok := policy.Nearest(stack, all); ok && near != stack {
+		return "; did you mean " + output.Clean(near) + "?"
+	}
+	return ""
+}
+
+// ofStack returns an error of a request about a stack, with the stack that may be meant.
+func (s *session) ofStack(ctx context.Context, account, stack string, err error) error {
+	if !gantry.IsProblem(err, "not-found") || stack == "" {
+		return err
+	}
+	if near := s.meant(ctx, account, stack); near != "" {
+		return fmt.Errorf("%w%s", err, near)
+	}
+	return err
 }

@@ -15,7 +15,7 @@ import (
 
 func newRunsOpenCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "open RUN", Short: "Open a run in the browser", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(runNames, true),
+		Use: "open RUN", Short: "Open a run in the browser", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(runOrStackNames, true),
 		Long: "Opens the page of a run in Spacelift or, with --gantry, Gantry's own. Without a terminal, it prints the address.",
 	}
 	own := cmd.Flags().Bool("gantry", false, "open Gantry's page of the run")

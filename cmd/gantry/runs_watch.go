@@ -17,7 +17,7 @@ import (
 
 func newRunsWatchCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "watch RUN", Short: "Follow a run to its end", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(runNames, true),
+		Use: "watch RUN", Short: "Follow a run to its end", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(runOrStackNames, true),
 		Long: `Prints a line for each change until the run has ended; with -o json, each line is the whole run. The exit code says how
 the run ended: 0 FINISHED, 10 FAILED, 11 DISCARDED, 12 CANCELED, 13 STOPPED, 14 SKIPPED, 19 otherwise, and 5 if --timeout
 passed first.

@@ -246,7 +246,7 @@ func TestSetupNamesMissingSettings(t *testing.T) {
 			name: "which secret is current", env: map[string]string{"GANTRY_PREVIOUS_WEBHOOK_SECRET_FILE": fromFile},
 			args: []string{"--url", r.gantry.url}, want: "so it is unclear which one is current",
 		},
-		{name: "both modes", args: []string{"--url", r.gantry.url, "--yes", "--check"}, want: "none of the others can be"},
+		{name: "both modes", args: []string{"--url", r.gantry.url, "--yes", "--check"}, want: "give only one of --check and --yes"},
 		{name: "an unknown format", args: []string{"--url", r.gantry.url, "-o", "wide"}, want: "choose one of table, json, yaml"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -102,7 +102,7 @@ func valueOf(policy []api.PolicyValue, name string) string {
 
 func newStacksPolicyCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "policy STACK", Short: "Show the policy that the rules for a stack and its labels resolve to", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(stackNames, true),
+		Use: "policy STACK", Short: "Show the policy that rules and labels resolve to for a stack", Args: cobra.ExactArgs(1), ValidArgsFunction: r.completing(stackNames, true),
 		Example: "  gantry stacks policy network-prod",
 	}
 	account := accountFlag(r, cmd)
@@ -127,7 +127,8 @@ func (s *session) policy(ctx context.Context, account, named string) (api.Stack,
 	if err != nil {
 		return api.Stack{}, err
 	}
-	return gantry.Answer[api.Stack](s.GetStackPolicy(ctx, in, stack))
+	found, err := gantry.Answer[api.Stack](s.GetStackPolicy(ctx, in, stack))
+	return found, s.ofStack(ctx, in, stack, err)
 }
 
 func printStack(s *session, stack api.Stack) error {

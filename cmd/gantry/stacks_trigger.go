@@ -48,7 +48,7 @@ func (s *session) trigger(ctx context.Context, account, stack string, body api.T
 	}
 	t, err := send(ctx)
 	if err != nil {
-		return err
+		return s.ofStack(ctx, account, stack, err)
 	}
 	if !*wait.wait {
 		return answered(s, t, printTrigger)

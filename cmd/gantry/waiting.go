@@ -190,7 +190,7 @@ type selection struct {
 
 func selectionFlags(r *remote, cmd *cobra.Command) selection {
 	f := cmd.Flags()
-	return selection{
+	x := selection{
 		account: accountFilter(r, cmd),
 		stack:   f.String("stack", "", "all that wait on stacks with such an id; * stands for any text"),
 		label:   f.String("label", "", "all that wait on stacks with this label"),
@@ -200,6 +200,8 @@ func selectionFlags(r *remote, cmd *cobra.Command) selection {
 		yes:     f.Bool("yes", false, "ask no question before deciding about several runs"),
 		noInput: f.Bool("no-input", false, "never ask; without --yes, decide about nothing"),
 	}
+	completeStacks(r, cmd)
+	return x
 }
 
 // given reports whether runs are selected.

@@ -135,6 +135,9 @@ func TestNamesOfRuns(t *testing.T) {
 			t.Errorf("approve %s: exit code %d: %s", name, code, complaints)
 		}
 	}
+	if out, _, _ := runProgram(t, "__complete", "approve", "01K"); !strings.Contains(out, firstRun+"\tUNCONFIRMED network\n") || !strings.Contains(out, "\nnetwork\n") || !strings.Contains(g.queries[len(g.queries)-1], "canDecide=me") {
+		t.Errorf("approve completes\n%s", out)
+	}
 	if out, _, code := runProgram(t, "runs", "open", "network"); code != 0 || out != "https://acme.app.spacelift.io/stack/network/run/"+firstRun+"\n" {
 		t.Errorf("opens %s", out)
 	}

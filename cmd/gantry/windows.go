@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,23 +32,22 @@ them, it lists each period of the days ahead. Whether people must approve depend
 	profile := f.String("profile", "", "only this profile")
 	window := f.String("window", "", "only this window")
 	from := f.String("from", "", "when the periods begin, as a time or as a duration from now such as 2h; default: now")
-	days := f.Int("days", 7, "how many days they cover")
+	days := countFlag(cmd, "days", 7, "how many days they cover")
+	completeStacks(r, cmd)
 	cmd.MarkFlagsMutuallyExclusive("stack", "profile", "window")
 	listing(r, cmd, noEvents, func(ctx context.Context, s *session, _ []string) (api.Calendar, error) {
 		begin, err := timeOf("from", *from, now(), 1)
 		if err != nil {
 			return api.Calendar{}, err
 		}
-		if *days < 1 {
-			return api.Calendar{}, errors.New("--days: give one day or more")
-		}
 		account, err := s.theAccount(ctx, *account)
 		if err != nil {
 			return api.Calendar{}, err
 		}
-		return gantry.Answer[api.Calendar](s.ListWindows(ctx, account, &api.ListWindowsParams{
+		calendar, err := gantry.Answer[api.Calendar](s.ListWindows(ctx, account, &api.ListWindowsParams{
 			Stack: given(*stack), Profile: given(*profile), Window: given(*window), From: given(begin), Days: days,
 		}))
+		return calendar, s.ofStack(ctx, account, *stack, err)
 	}, printCalendar)
 	return cmd
 }

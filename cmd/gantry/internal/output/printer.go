@@ -137,6 +137,9 @@ func onTerminal(v any) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
+// Width returns the width of a terminal; 0 for any other writer.
+func Width(w io.Writer) int { return widthOf(underlying(w)) }
+
 // widthOf returns the width of a terminal; 0 for any other writer.
 func widthOf(w io.Writer) int {
 	if t, ok := w.(interface{ Columns() int }); ok {

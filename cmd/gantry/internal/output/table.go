@@ -164,10 +164,17 @@ func (t *Rows) cards(shown []measured) error {
 			fmt.Fprintln(t.p.Out)
 		}
 		facts := t.p.Facts()
-		for _, column := range shown {
-			facts.Fact(column.Title, column.cells[i+1])
+		for c, column := range shown {
+			switch cell := column.cells[i+1]; {
+			case column.Title != "":
+				facts.Fact(column.Title, cell)
+			case strings.TrimSpace(cell) == "":
+			case c == 0: // a mark
+				facts.Row(cell)
+			default:
+				facts.Row("", cell)
+			}
 		}
-
 		if err := facts.Flush(); err != nil {
 			return err
 		}
@@ -333,6 +340,32 @@ func wrap(text string, width int) []string {
 		line += word
 	}
 	return slices.Concat(lines, []string{line})
+}
+
+// Paragraphs breaks the paragraphs of a text between words into lines of a width. Lines that
+// begin with a blank stay as they are, and with 0 the whole text does.
+func Paragraphs(text string, width int) string {
+	if width == 0 {
+		return text
+	}
+	var lines []string
+	paragraph := ""
+	end := func() {
+		if paragraph != "" {
+			lines = append(lines, wrap(paragraph, width)...)
+		}
+		paragraph = ""
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		if line == "" || line[0] == ' ' {
+			end()
+			lines = append(lines, line)
+			continue
+		}
+		paragraph = strings.TrimSpace(paragraph + " " + line)
+	}
+	end()
+	return strings.Join(lines, "\n")
 }
 
 // Sentence prints a text, broken between words where the terminal ends.

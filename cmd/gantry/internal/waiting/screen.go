@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -207,6 +208,7 @@ func (s *screen) listedNow(msg listedMsg) tea.Cmd {
 		return tea.Tick(RetryPause, func(time.Time) tea.Msg { return againMsg{} })
 	}
 	marked, had := s.current()
+	before := s.runs
 	s.runs, s.more, s.read, s.trouble = msg.runs, msg.more, time.Now(), ""
 	for i, run := range s.runs {
 		if had && same(run, marked) {
@@ -217,10 +219,26 @@ func (s *screen) listedNow(msg listedMsg) tea.Cmd {
 	if s.mode == confirming || s.mode == noting {
 		s.withdraw()
 	}
+	var again tea.Cmd
 	if s.stale {
-		return s.list()
+		again = s.list()
 	}
-	return nil
+	if s.mode == reading && s.changed(before) {
+		return tea.Batch(again, s.explain(s.subject))
+	}
+	return again
+}
+
+// changed reports whether the run that is explained has changed since a list.
+func (s *screen) changed(before []api.RunSummary) bool {
+	of := func(runs []api.RunSummary) api.RunSummary {
+		i := slices.IndexFunc(runs, func(run api.RunSummary) bool { return same(run, s.subject) })
+		if i < 0 {
+			return api.RunSummary{}
+		}
+		return runs[i]
+	}
+	return !reflect.DeepEqual(of(before), of(s.runs))
 }
 
 func same(a, b api.RunSummary) bool {
@@ -428,9 +446,11 @@ func (s *screen) text() string {
 	case noting:
 		keys = "enter reject · esc back"
 	}
-	body = strings.TrimRight(body, "\n")
+	lines := strings.Split(strings.TrimRight(body, "\n"), "\n")
+	body = strings.Join(lines[:min(len(lines), s.room())], "\n")
 	below := strings.Repeat("\n", max(0, s.room()-strings.Count(body, "\n")-1)) // the foot keeps its place
-	return strings.Join([]string{title, "", body + below, "", strings.Join(s.foot(), "\n"), keys}, "\n")
+	fit := func(line string) string { return ansi.Truncate(line, s.width, "…") }
+	return strings.Join([]string{fit(title), "", body + below, "", strings.Join(s.foot(), "\n"), fit(keys)}, "\n")
 }
 
 // table returns as many runs around the mark as there is room for.
