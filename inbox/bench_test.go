@@ -314,3 +314,23 @@ func diskUse(t testing.TB, dir string) (n int64) {
 	}
 	return n
 }
+
+// BenchmarkWindow measures an event that pushes another out of a full window.
+func BenchmarkWindow(b *testing.B) {
+	w := newWindow(50_000)
+	for i := range 50_000 {
+		w.add(keyOf(runRef(i), spacelift.RunStateQueued, 0), int64(i+1))
+	}
+	keys := make([]key, 1<<16)
+	for i := range keys {
+		keys[i] = keyOf(runRef(i), spacelift.RunStateReady, 1)
+	}
+	n := int64(50_000)
+	for b.Loop() {
+		n++
+		k := keys[n&(1<<16-1)] ^ key(n)<<20
+		if _, known := w.number(k); !known {
+			w.add(k, n)
+		}
+	}
+}

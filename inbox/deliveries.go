@@ -220,7 +220,7 @@ func (in *Inbox) requeue(ctx context.Context, deliveries []Delivery, bodies map[
 	for _, d := range deliveries {
 		n, _ := splitID(ulid.MustParseStrict(d.ID))
 		k := keyOf(d.Run, d.State, d.StateVersion)
-		if _, known := in.window.seen[k]; !known {
+		if _, known := in.window.number(k); !known {
 			in.window.add(k, n)
 		}
 		b = in.board(&d, bodies[d.ID], kindAgain, n, k)

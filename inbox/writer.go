@@ -50,7 +50,7 @@ func (in *Inbox) enqueue(d *Delivery, body []byte) (n int64, ours bool, b *batch
 	if err := in.unavailable(); err != nil {
 		return 0, false, nil, err
 	}
-	if n, ok := in.window.seen[k]; ok {
+	if n, ok := in.window.number(k); ok {
 		for _, b := range []*batch{in.committing, in.open} {
 			if b != nil && slices.ContainsFunc(b.items, func(other item) bool { return other.n == n }) {
 				return n, false, b, nil
