@@ -58,6 +58,8 @@ func (b *bench) frontDoor(ctx context.Context) error {
 		return err
 	}
 	defer temporal.stop()
+	loadRuns.Store(runsAtFullSpeed)
+	defer loadRuns.Store(0)
 	return b.compareGantry(ctx, t, bare, filepath.Join(dir, "up"), "up", temporal.address)
 }
 

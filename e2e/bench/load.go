@@ -22,16 +22,30 @@ const webhookSecret = "bench-webhook-secret" //nolint:gosec // serves loopback o
 // events numbers all notifications of this process, so that each is a new event.
 var events atomic.Int64
 
+// loadRuns limits the runs that notifications are about; 0 is no limit. While Temporal
+// is up they must be fewer than runsAtFullSpeed, beyond which Gantry begins the next ones
+// of an account at a pace and forwards less than it could.
+var loadRuns atomic.Int64
+
+const runsAtFullSpeed = 1500
+
+// loadStates are the states that a run passes, again and again if the runs are limited.
+// None ends it: then it would take no further events.
+var loadStates = [...]string{"QUEUED", "READY", "PREPARING", "INITIALIZING", "PLANNING", "UNCONFIRMED", "CONFIRMED", "PREPARING_APPLY", "APPLYING"}
+
 // statesOfRun is the number of consecutive events of one run.
-const statesOfRun = 10
+const statesOfRun = int64(len(loadStates))
 
 // notification returns the n-th notification: compact, about a kilobyte, as
 // Spacelift sends them.
 func notification(n int64) string {
-	states := []string{"QUEUED", "READY", "PREPARING", "INITIALIZING", "PLANNING", "UNCONFIRMED", "CONFIRMED", "PREPARING_APPLY", "APPLYING", "FINISHED"}
-	run := fmt.Sprintf("01KDX3V4T8%016d", n/statesOfRun)
-	stack := "stack-" + strconv.FormatInt(n/statesOfRun%500, 10)
-	return `{"account":"acme","state":"` + states[n%statesOfRun] + `","stateVersion":` + strconv.FormatInt(n%statesOfRun, 10) +
+	number, version := n/statesOfRun, n%statesOfRun
+	if limit := loadRuns.Load(); limit > 0 {
+		number, version = number%limit, number/limit*statesOfRun+version
+	}
+	run := fmt.Sprintf("01KDX3V4T8%016d", number)
+	stack := "stack-" + strconv.FormatInt(number%500, 10)
+	return `{"account":"acme","state":"` + loadStates[n%statesOfRun] + `","stateVersion":` + strconv.FormatInt(version, 10) +
 		`,"timestamp":1767261661,"timestamp_millis":1767261661417,"run":{"id":"` + run +
 		`","branch":"main","commit":{"authorLogin":"jdoe","authorName":"Jane Doe","hash":"9f2c1d7e4b8a06f35c21de90ab7741f6c3e85d12","message":"Widen private subnets","timestamp":1767261000,"url":"https://github.com/acme/infra-live/commit/9f2c1d7e4b8a06f35c21de90ab7741f6c3e85d12"},"createdAt":1767261600,"delta":{"added":3,"changed":1,"deleted":0,"resources":42},"driftDetection":false,"type":"TRACKED","url":"https://acme.app.spacelift.io/stack/` + stack + `/run/` + run +
 		`"},"stack":{"id":"` + stack + `","name":"` + stack + `","description":"Shared network for production","labels":["env:prod","folder:network","gantry:managed"],"repository":"acme/infra-live","url":"https://acme.app.spacelift.io/stack/` + stack +

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 )
@@ -36,5 +37,34 @@ func TestRows(t *testing.T) {
 	}
 	if _, err := b.rows("webhook,unknown"); err == nil {
 		t.Error("an unknown row is no error")
+	}
+}
+
+// Each notification is a new event, and their runs are few enough to be forwarded at
+// full speed.
+func TestNotifications(t *testing.T) {
+	loadRuns.Store(runsAtFullSpeed)
+	t.Cleanup(func() { loadRuns.Store(0) })
+	type event struct {
+		Run          struct{ ID string }
+		Stack        struct{ ID string }
+		StateVersion int
+	}
+	seen, stacks := map[event]bool{}, map[string]string{}
+	for n := range int64(100_000) {
+		var e event
+		if err := json.Unmarshal([]byte(notification(n)), &e); err != nil {
+			t.Fatal(err)
+		}
+		if seen[e] {
+			t.Fatalf("the notification %d repeats another: %+v", n, e)
+		}
+		if stack, known := stacks[e.Run.ID]; known && stack != e.Stack.ID {
+			t.Fatalf("run %s is on the stacks %s and %s", e.Run.ID, stack, e.Stack.ID)
+		}
+		seen[e], stacks[e.Run.ID] = true, e.Stack.ID
+	}
+	if len(stacks) > runsAtFullSpeed {
+		t.Errorf("%d runs, want at most %d", len(stacks), runsAtFullSpeed)
 	}
 }

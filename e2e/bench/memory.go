@@ -35,6 +35,8 @@ func (b *bench) memory(ctx context.Context) error {
 		return err
 	}
 	defer temporal.stop()
+	loadRuns.Store(runsAtFullSpeed)
+	defer loadRuns.Store(0)
 	return b.million(ctx, filepath.Join(dir, "up"), "up", temporal.address)
 }
 
