@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bufio"
 	"cmp"
 	"errors"
 	"net/http"
@@ -13,9 +12,6 @@ import (
 
 	"github.com/gantryhq/gantry/gen/api"
 )
-
-// maxExport bounds the entries of one download. gantry audit export has no bound.
-const maxExport = 100_000
 
 // auditView is a page of the audit log.
 type auditView struct {
@@ -86,52 +82,6 @@ func (v *auditView) params() (p api.ListAuditParams, err error) {
 		*to = new(t.UTC())
 	}
 	return p, nil
-}
-
-// exportAudit sends the entries that the page's filters select as JSON Lines, oldest first.
-func (p *Pages) exportAudit(w http.ResponseWriter, r *http.Request) {
-	securityHeaders(w)
-	c, err := p.begin(w, r)
-	if err != nil {
-		p.fail(w, c.Request, err)
-		return
-	}
-	v := &auditView{query: c.URL.Query()}
-	v.zone, _, _ = zoneOf(c.Request)
-	lines, err := v.lines(c)
-	if err != nil {
-		p.fail(w, c.Request, err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	w.Header().Set("Content-Disposition", `attachment; filename="gantry-audit-`+viewOf(c.Context()).now.UTC().Format("2006-01-02T150405Z")+`.jsonl"`)
-	out := bufio.NewWriter(w)
-	for _, line := range slices.Backward(lines) {
-		_, _ = out.WriteString(line + "\n")
-	}
-	_ = out.Flush() // the browser has gone otherwise
-}
-
-// lines returns the entries as logs store them, newest first.
-func (v *auditView) lines(c *call) (lines []string, err error) {
-	params, err := v.params()
-	if err != nil {
-		return nil, err
-	}
-	params.PageSize = new(200)
-	for len(lines) < maxExport {
-		page, err := c.API.ListAuditWithResponse(c.Context(), &params)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range page.JSON200.Entries {
-			lines = append(lines, e.Line)
-		}
-		if params.PageToken = page.JSON200.NextPageToken; params.PageToken == nil {
-			break
-		}
-	}
-	return lines, nil
 }
 
 // filtered reports whether the page shows a part of the log.

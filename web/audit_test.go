@@ -1,8 +1,10 @@
 package web_test
 
 import (
+	"encoding/csv"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -101,11 +103,45 @@ func TestAuditExport(t *testing.T) {
 	if want := "{\"sequence\":41}\n{\"sequence\":42}\n{\"sequence\":43}\n{\"sequence\":44}\n"; d.HTML != want {
 		t.Errorf("%s", d.HTML)
 	}
+	for address, ending := range map[string]string{"./audit/export?as=csv&by=ann&zone=UTC": ".csv", "./audit/export?by=ann&zone=UTC": ".jsonl"} {
+		if links := s.Get("audit?by=ann&zone=UTC").All("a", "href", address); len(links) != 1 || !strings.Contains(s.Get(strings.TrimPrefix(address, "./")).Header.Get("Content-Disposition"), ending) {
+			t.Errorf("no link leads to the download %q: %v", ending, links)
+		}
+	}
 	s.Refuse("GET /v1/audit", http.StatusForbidden, "Forbidden", "carol has the roles [approver]; this needs admin")
 	for _, path := range []string{"audit/export", "audit"} {
 		if d = s.Get(path); d.Status != http.StatusForbidden || !strings.Contains(d.Text(), "this needs admin") {
 			t.Errorf("%s: %d %s", path, d.Status, d.Text())
 		}
+	}
+}
+
+// The table has a row for each entry, and no cell of it is a formula, whatever people
+// wrote.
+func TestAuditExportAsTable(t *testing.T) {
+	s := auditSite(t, `=HYPERLINK("https://evil.example"), 1`)
+	d := s.Get("audit/export?as=csv")
+	if got := d.Header.Get("Content-Type"); got != "text/csv; charset=utf-8" {
+		t.Errorf("%s", got)
+	}
+	rows, err := csv.NewReader(strings.NewReader(d.HTML)).ReadAll()
+	if err != nil || len(rows) != 5 {
+		t.Fatalf("%d rows, %v: %s", len(rows), err, d.HTML)
+	}
+	if got := strings.Join(rows[0][:5], " "); got != "time who with action result" || rows[1][17] != "41" || rows[4][17] != "44" || rows[4][0] != "2026-01-01T12:00:00Z" {
+		t.Errorf("%q", rows)
+	}
+	formulas := 0
+	for _, cell := range slices.Concat(rows...) {
+		if strings.HasPrefix(cell, "=") {
+			t.Errorf("%q is a formula", cell)
+		}
+		if strings.HasPrefix(cell, "'=HYPERLINK") {
+			formulas++
+		}
+	}
+	if formulas == 0 {
+		t.Error("the table lacks what people wrote")
 	}
 }
 
