@@ -194,6 +194,20 @@ func (v *calendarView) headline(row api.CalendarRow) (class, text string) {
 	return "stop", "Nothing is confirmed: it never opens again"
 }
 
+// opening returns when a row opens next, until when if that is on the page.
+func (v *calendarView) opening(row api.CalendarRow) string {
+	text := v.moment(*row.Next)
+	for _, p := range joined(row.Periods) {
+		if until := p.Until.In(v.zone); !p.From.After(*row.Next) && p.Until.After(*row.Next) {
+			if until.Format(time.DateOnly) != row.Next.In(v.zone).Format(time.DateOnly) {
+				return text + " – " + v.moment(p.Until)
+			}
+			return text + "–" + until.Format("15:04")
+		}
+	}
+	return text
+}
+
 // headlines are the words for each kind of row.
 var headlines = map[string]struct{ open, openUntil, closedUntil, frozenUntil string }{
 	"account": {"Not frozen", "Not frozen until ", "Frozen until ", "Frozen until "},

@@ -24,7 +24,12 @@ var aFreeze = api.Freeze{
 // weekOf returns periods of two weeks: open from 8 to 12 UTC each day, and frozen for a
 // while.
 func weekOf(days int, window string, freeze *api.Freeze) (all []api.CalendarPeriod) {
-	add := func(from, until time.Time, open bool) {
+	var add func(from, until time.Time, open bool)
+	add = func(from, until time.Time, open bool) {
+		if freeze != nil && from.Before(*freeze.Until) && until.After(*freeze.Until) {
+			add(from, *freeze.Until, open)
+			from = *freeze.Until
+		}
 		p := api.CalendarPeriod{From: from, Until: until, Open: open, Windows: []string{}, Freezes: []string{}}
 		if !open {
 			p.Windows = append(p.Windows, window)
@@ -107,7 +112,7 @@ func TestCalendarPage(t *testing.T) {
 func TestCalendarOfAStack(t *testing.T) {
 	s := calendarSite(t)
 	d := s.Get("calendar?stack=network-prod&zone=Europe/Berlin")
-	for _, want := range []string{"network-prod: frozen; plans may be confirmed from Sat 3 Jan 10:00", "Frozen by ann until Sat 3 Jan 09:00 UTC", "mornings", "(Europe/Berlin)"} {
+	for _, want := range []string{"network-prod: frozen; plans may be confirmed from Sat 3 Jan 10:00", "Next: Sat 3 Jan 10:00–13:00, in 1 d 21 h", "Frozen by ann until Sat 3 Jan 09:00 UTC", "mornings", "(Europe/Berlin)"} {
 		if !strings.Contains(d.Text(), want) {
 			t.Errorf("the page lacks %q: %s", want, d.Text())
 		}
@@ -117,7 +122,7 @@ func TestCalendarOfAStack(t *testing.T) {
 		days = append(days, row.Text())
 	}
 	want := []string{
-		"Thu 1 Jan closed frozen: end of the year", "Fri 2 Jan closed frozen: end of the year", "Sat 3 Jan closed frozen: end of the year; mornings is closed",
+		"Thu 1 Jan closed frozen: end of the year", "Fri 2 Jan closed frozen: end of the year", "Sat 3 Jan 10:00–13:00 frozen: end of the year",
 		"Sun 4 Jan 09:00–13:00", "Mon 5 Jan 09:00–13:00", "Tue 6 Jan 09:00–13:00", "Wed 7 Jan 09:00–13:00",
 	}
 	if diff := cmp.Diff(want, days); diff != "" {

@@ -3,9 +3,12 @@ package web
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/a-h/templ"
 
 	"github.com/gantryhq/gantry/gen/api"
 )
@@ -155,6 +158,11 @@ func windowTitle(title string, count int) string {
 		title = "(" + strconv.Itoa(count) + ") " + title
 	}
 	return title + " · Gantry"
+}
+
+// calendarOf returns the address of a stack's calendar.
+func calendarOf(ctx context.Context, account, stack string) templ.SafeURL {
+	return linkTo(ctx, "calendar") + templ.SafeURL("?"+url.Values{"account": {account}, "stack": {stack}}.Encode())
 }
 
 func waitVerb(n int) string {
