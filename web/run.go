@@ -27,6 +27,8 @@ type runView struct {
 	temporal  templ.SafeURL    // the execution in Temporal's UI; empty for none
 	done      string           // what a form did, as a sentence
 	refused   *Refusal
+	tried     string // what the refused form asked for
+	note      string // that the refused form had
 }
 
 // maxTimeline bounds the entries of the timeline that the page shows.
@@ -105,7 +107,7 @@ func (p *Pages) changeRun(c *call) (answer, error) {
 	v.done, v.refused = done, refusal
 	status := http.StatusOK
 	if refused {
-		status = refusal.Status
+		status, v.tried, v.note = refusal.Status, c.PostForm.Get("do"), c.PostForm.Get("note")
 	}
 	return answer{status: status, page: runPage(v)}, nil
 }
