@@ -94,8 +94,9 @@ type Config struct {
 	// TemporalUI is the address of the namespace in Temporal's UI; empty for no links.
 	TemporalUI string
 
-	// TaskQueue is the task queue of the workflows that requests start.
-	TaskQueue string
+	// TaskQueue is the task queue of the workflows that requests start. TemporalAddress and
+	// Namespace say where the client finds Temporal, for people who look for a fault.
+	TaskQueue, TemporalAddress, Namespace string
 
 	// Stopping ends streams when it is closed, so that none delays the server's
 	// shutdown. Nil never ends any.

@@ -20,6 +20,7 @@ import (
 	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
 )
 
@@ -72,7 +73,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 		cfg.Policies = func() *policy.Definitions { return nil }
 	}
 	h := &handlers{
-		door: door, inbox: box, temporal: temporal, registry: registry, policies: cfg.Policies, taskQueue: cfg.TaskQueue, pages: decide.Pages(cfg.PublicURL), reconcile: cfg.Reconcile,
+		door: door, inbox: box, temporal: temporal, registry: registry, policies: cfg.Policies, taskQueue: cfg.TaskQueue, temporalPlace: toAPITemporalPlace(cfg), pages: decide.Pages(cfg.PublicURL), reconcile: cfg.Reconcile,
 		replays: newReplayCache(), recent: newRecent(), runStreams: newOpenStreams(maxRunStreams, maxCallerRuns), eventStreams: newOpenStreams(maxEventStreams, maxCallerEvents), stopping: cfg.Stopping, leaving: cfg.Leaving, temporalProblem: cfg.TemporalProblem, configurationProblem: cfg.ConfigurationProblem,
 		replica: cfg.Replica, peers: others,
 		started: time.Now(), version: cfg.Version, log: log, audit: cfg.Audit, keys: keys, contract: contract,
@@ -102,26 +103,27 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 
 // handlers implements the generated interface.
 type handlers struct {
-	door         *frontDoor
-	inbox        Inbox
-	temporal     Temporal
-	registry     *prometheus.Registry
-	policies     func() *policy.Definitions
-	keys         *keyring
-	taskQueue    string
-	reconcile    time.Duration // between comparisons with Spacelift
-	replays      *replayCache
-	knowledge    knowledgeCache // of metrics and the status
-	runStreams   *openStreams
-	eventStreams *openStreams
-	hub          *hub
-	recent       *recent
-	stopping     <-chan struct{} // closed when streams must end
-	leaving      <-chan struct{} // closed when the process begins to stop
-	started      time.Time
-	replica      string // its name
-	peers        *peers // the other replicas
-	pages        decide.Pages
+	door          *frontDoor
+	inbox         Inbox
+	temporal      Temporal
+	registry      *prometheus.Registry
+	policies      func() *policy.Definitions
+	keys          *keyring
+	taskQueue     string
+	temporalPlace *api.TemporalPlace // nil: unknown
+	reconcile     time.Duration      // between comparisons with Spacelift
+	replays       *replayCache
+	knowledge     knowledgeCache // of metrics and the status
+	runStreams    *openStreams
+	eventStreams  *openStreams
+	hub           *hub
+	recent        *recent
+	stopping      <-chan struct{} // closed when streams must end
+	leaving       <-chan struct{} // closed when the process begins to stop
+	started       time.Time
+	replica       string // its name
+	peers         *peers // the other replicas
+	pages         decide.Pages
 
 	temporalProblem      func() (time.Time, string)                    // nil: unknown
 	configurationProblem func() (since time.Time, problem, fix string) // nil: none

@@ -208,12 +208,23 @@ func (h *handlers) traffic(ctx context.Context, now time.Time) (*trafficSet, err
 func (h *handlers) replicaStatus(ctx context.Context, now time.Time) api.ReplicaStatus {
 	self, health := h.self(), h.health()
 	r := toAPIReadiness(health, now)
-	if !principalOf(ctx).HasEverywhere(authority.RoleViewer) {
-		r.Inbox.Problem, r.Forwarding.Problem = nil, nil
-	}
-	return api.ReplicaStatus{
+	status := api.ReplicaStatus{
 		Name: self.Name, ID: self.ID, Version: &h.version, StartedAt: new(h.started.UTC()), Inbox: &r.Inbox, Forwarding: &r.Forwarding, Dead: &health.Dead,
 	}
+	if principalOf(ctx).HasEverywhere(authority.RoleViewer) {
+		status.Temporal = h.temporalPlace
+	} else {
+		r.Inbox.Problem, r.Forwarding.Problem = nil, nil
+	}
+	return status
+}
+
+// toAPITemporalPlace returns where the client finds Temporal; nil where that isn't known.
+func toAPITemporalPlace(cfg Config) *api.TemporalPlace {
+	if cfg.TemporalAddress == "" {
+		return nil
+	}
+	return &api.TemporalPlace{Address: cfg.TemporalAddress, Namespace: cfg.Namespace, TaskQueue: cfg.TaskQueue}
 }
 
 func replicaOf(r api.ReplicaStatus) api.Replica {

@@ -33,7 +33,7 @@ func (r *rig) state(token string) api.Status {
 
 // One answer says whether all is well, and what arrived.
 func TestStatus(t *testing.T) {
-	r := newRig(t)
+	r := newRig(t, func(c *server.Config) { c.TaskQueue, c.TemporalAddress, c.Namespace = "gantry", "temporal:7233", "prod" })
 	r.receipt(example(t, "run_tracked_queued"))
 	r.receipt(example(t, "run_tracked_queued"))
 	r.receipt(edited(t, func(b map[string]any) { b["stack"].(map[string]any)["labels"] = []string{} }))
@@ -56,7 +56,7 @@ func TestStatus(t *testing.T) {
 	if a := got.Accounts; len(a) != 2 || a[0].LastNotification == nil || a[1].LastNotification != nil {
 		t.Errorf("accounts %s", show(a))
 	}
-	if self := got.Replicas[0]; len(got.Replicas) != 1 || *self.Version != "1.2.3" || !self.Inbox.Writable || self.Inbox.Pending != 1 {
+	if self := got.Replicas[0]; len(got.Replicas) != 1 || *self.Version != "1.2.3" || !self.Inbox.Writable || self.Inbox.Pending != 1 || *self.Temporal != (api.TemporalPlace{Address: "temporal:7233", Namespace: "prod", TaskQueue: "gantry"}) {
 		t.Errorf("replicas %s", show(got.Replicas))
 	}
 }

@@ -228,7 +228,7 @@ func (p *process) server(ctx, draining context.Context, box *inbox.Inbox) (*serv
 	}
 	return server.New(server.Config{
 		Accounts: p.accounts.server, Tokens: p.Config.Tokens, People: p.Config.Persons(), Bindings: p.Config.Bindings, Issuers: p.Config.Issuers, SignIn: p.Config.SignIn, PublicURL: p.Config.PublicURL, TemporalUI: p.temporalUI(), ClientSecret: secrets.Client, SessionKey: secrets.Session, Policies: p.reloader.definitions, ConfigurationProblem: p.reloader.trouble, Reconcile: p.Config.Reconcile.Interval, Version: p.Version,
-		TaskQueue: p.Config.Temporal.TaskQueue, Stopping: draining.Done(), Leaving: ctx.Done(), TemporalProblem: p.outage.problem, TrustedProxies: p.proxies, Audit: p.audit,
+		TaskQueue: p.Config.Temporal.TaskQueue, TemporalAddress: p.Temporal.HostPort, Namespace: p.Temporal.Namespace, Stopping: draining.Done(), Leaving: ctx.Done(), TemporalProblem: p.outage.problem, TrustedProxies: p.proxies, Audit: p.audit,
 		Replica: p.Config.Replica, Peers: p.Config.Peers,
 	}, box, p.temporal, p.registry, p.Log)
 }

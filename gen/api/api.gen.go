@@ -1656,6 +1656,9 @@ type ReplicaStatus struct {
 	// StartedAt When it started.
 	StartedAt *time.Time `json:"startedAt,omitempty"`
 
+	// Temporal Where a replica looks for Temporal; missing for callers whose role doesn't hold everywhere.
+	Temporal *TemporalPlace `json:"temporal,omitempty"`
+
 	// Version Its version.
 	Version *string `json:"version,omitempty"`
 }
@@ -2152,6 +2155,18 @@ type Status struct {
 
 	// Unknown The accounts that Temporal doesn't answer for now; missing if there are none.
 	Unknown []string `json:"unknown,omitempty"`
+}
+
+// TemporalPlace Where a replica looks for Temporal; missing for callers whose role doesn't hold everywhere.
+type TemporalPlace struct {
+	// Address Host and port of the frontend.
+	Address string `json:"address"`
+
+	// Namespace Namespace of the executions.
+	Namespace string `json:"namespace"`
+
+	// TaskQueue Task queue of the workflows.
+	TaskQueue string `json:"taskQueue"`
 }
 
 // Timeline A page of a run's timeline.
