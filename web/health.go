@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,6 +49,11 @@ type trafficRow struct {
 	reasons                               []api.Traffic // of those that were not accepted
 }
 
+// quiet reports whether nothing arrived.
+func (t trafficRow) quiet() bool {
+	return t.accepted+t.duplicate+t.ignored+t.refused+t.unavailable == 0
+}
+
 // trafficRows sums up the traffic by account, that of no account last.
 func (v healthView) trafficRows() (all []trafficRow) {
 	names := make([]string, 0, len(v.Accounts)+1)
@@ -83,9 +89,18 @@ func (v healthView) trafficRows() (all []trafficRow) {
 	return all
 }
 
+// reasons says why requests were ignored or refused. Others are shown as the log has them.
+var reasons = map[string]string{
+	"unmanaged-stack": "of stacks without gantry:managed", "not-a-run-event": "not about a run", "audit-event": "audit events", "unknown-account": "of an unknown account",
+	"signature-missing": "without a signature", "signature-malformed": "with an unreadable signature", "signature-mismatch": "with a wrong signature",
+	"signature-of-other-account": "signed for another account", "sha1-only": "signed with SHA-1 alone", "secret-header-mismatch": "with a wrong secret header",
+	"body-too-large": "too large", "body-empty": "empty", "too-many-failures": "after too many failures", "not-stored": "could not be stored",
+}
+
 // reasonWords says a reason in words.
 func reasonWords(t api.Traffic) string {
-	return strings.ReplaceAll(deref(t.Reason), "-", " ")
+	reason := deref(t.Reason)
+	return cmp.Or(reasons[reason], strings.ReplaceAll(reason, "-", " "))
 }
 
 // versions returns the versions that run.

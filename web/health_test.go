@@ -34,6 +34,9 @@ func healthSite(t testing.TB, level string, words ...string) *webtest.Site {
 			{Name: "gantry-1", ID: new("E9F1G3H5J7KA"), Version: new("0.1.1"), StartedAt: new(ago(time.Hour)), Inbox: &api.InboxHealth{Writable: true, Pending: 1}, Forwarding: &api.ForwardingHealth{}, Dead: new(0)},
 		},
 	}
+	for i := range status.Replicas {
+		status.Replicas[i].Temporal = &api.TemporalPlace{Address: "10.0.0.7:7233", Namespace: "gantry-prod", TaskQueue: "gantry"}
+	}
 	if level != "ok" {
 		status.Level, status.Summary = level, "The named webhook \"gantry\" of account acme is switched off and Gantry could not switch it on. One more thing needs attention."
 		status.Findings = []api.AccountFinding{
@@ -54,7 +57,7 @@ func healthSite(t testing.TB, level string, words ...string) *webtest.Site {
 // The first line says whether to act; everything else says why.
 func TestHealthPage(t *testing.T) {
 	d := healthSite(t, "ok").Get("health")
-	for _, want := range []string{"All is well", "2 min ago", "none in a day", "331 unmanaged stack", "no account", "3 signature missing", "Replicas run different versions: 0.1.0, 0.1.1", "1 event waits"} {
+	for _, want := range []string{"All is well", "2 min ago", "none in a day", "331 of stacks without gantry:managed", "no account", "3 without a signature", "namespace gantry-prod, queue gantry, 10.0.0.7:7233", "Replicas run different versions: 0.1.0, 0.1.1", "1 event waits"} {
 		if !strings.Contains(d.Text(), want) {
 			t.Errorf("it lacks %q: %s", want, d.Text())
 		}
@@ -63,7 +66,7 @@ func TestHealthPage(t *testing.T) {
 		t.Errorf("title %q", d.All("title")[0].Text())
 	}
 	d = healthSite(t, "critical").Get("health")
-	for _, want := range []string{"Act now", "2 findings", "Fix: the webhook's deliveries", "critical", "network-prod promises 2 approvals", "webhook-disabled", "doesn't answer for 1 min", "42 events wait, the oldest for 1 min", "2 dead", "it did not answer within 3s"} {
+	for _, want := range []string{"Act now", "2 findings", "Fix: The webhook's deliveries", "critical", "network-prod promises 2 approvals", "webhook-disabled", "doesn't answer for 1 min", "42 events wait, the oldest for 1 min", "2 dead", "it did not answer within 3s"} {
 		if !strings.Contains(d.Text(), want) {
 			t.Errorf("it lacks %q: %s", want, d.Text())
 		}
