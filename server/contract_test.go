@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -80,6 +81,26 @@ func TestRequestsThatDoNotFit(t *testing.T) {
 				t.Errorf("it does not name %s: %s", tt.parameter, show(p))
 			}
 		})
+	}
+}
+
+// Browsers neither guess what an answer is, nor render or frame it.
+func TestAnswersAreNoPages(t *testing.T) {
+	r := newRig(t)
+	for path, token := range map[string]string{"/v1/runs": viewerToken, "/v1/me": "wrong", "/nowhere": "", "/healthz": "", "/openapi.yaml": ""} {
+		w := r.get(path, token)
+		if policy := w.Header().Get("Content-Security-Policy"); !strings.Contains(policy, "frame-ancestors 'none'") || !strings.HasPrefix(policy, "default-src 'none'") {
+			t.Errorf("%s: policy %q", path, policy)
+		}
+		if got := w.Header().Get("X-Content-Type-Options"); got != "nosniff" {
+			t.Errorf("%s: content may be %q", path, got)
+		}
+		if got := w.Header().Get("Access-Control-Allow-Origin"); got != "" {
+			t.Errorf("%s: pages of %s may read it", path, got)
+		}
+	}
+	if w := r.send("TRACE", "/v1/runs", "", "Authorization", "Bearer "+viewerToken); w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("TRACE: %d", w.Code)
 	}
 }
 

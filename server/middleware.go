@@ -45,9 +45,15 @@ const maxAPIBody = 128 << 10
 // limitBody bounds the body that the validator reads.
 func limitBody(next http.Handler) http.Handler { return http.MaxBytesHandler(next, maxAPIBody) }
 
+// nothing is the policy of answers that a browser should neither render nor frame. Pages
+// and Swagger UI have policies of their own.
+const nothing = "default-src 'none'; frame-ancestors 'none'"
+
 func securityHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Content-Security-Policy", nothing)
 		next.ServeHTTP(w, r)
 	})
 }
