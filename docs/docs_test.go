@@ -57,7 +57,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 // TestGuaranteesNameTestsThatExist: a guarantee without its test is a promise, and so is
 // an answer to a threat.
 func TestGuaranteesNameTestsThatExist(t *testing.T) {
-	for _, document := range []string{"guarantees.md", "threat-model.md"} {
+	for _, document := range []string{"guarantees.md", "threat-model.md", "asvs.md"} {
 		t.Run(document, func(t *testing.T) { wantTests(t, document) })
 	}
 }
