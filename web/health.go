@@ -49,8 +49,8 @@ type trafficRow struct {
 	reasons                               []api.Traffic // of those that were not accepted
 }
 
-// quiet reports whether nothing arrived.
-func (t trafficRow) quiet() bool {
+// empty reports whether nothing arrived.
+func (t trafficRow) empty() bool {
 	return t.accepted+t.duplicate+t.ignored+t.refused+t.unavailable == 0
 }
 

@@ -883,7 +883,7 @@ func healthTraffic(v healthView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				if t.quiet() {
+				if t.empty() {
 					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 74, "<span class=\"soft\">nothing arrived</span>")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err

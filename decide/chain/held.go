@@ -12,7 +12,7 @@ import (
 // contract with open executions and with replicas of other versions.
 const HeldMemo = "gantryChain"
 
-// Held is the part of a chain that lists show while nothing in it moves, besides its search
+// Held stores what lists show of a chain while nothing in it moves, besides its search
 // attributes.
 type Held struct {
 	Since    time.Time           `json:"since"`
