@@ -39,6 +39,8 @@ type TriggerFollowerInput struct {
 	Void []spacelift.RunID `json:"void,omitempty"` // runs of the stack that the chain had and that do not count
 
 	OpenWork
+
+	kept time.Time // Applied, for a stack whose policy keeps old plans
 }
 
 // FollowOutcome is the outcome of TriggerFollower.
@@ -97,7 +99,7 @@ func (a *Activities) follow(ctx context.Context, api Spacelift, in TriggerFollow
 	}
 	keeps := rules.OldPlans.Value == policy.OldPlansKeep
 	if keeps {
-		in.Applied = time.Time{}
+		in.Applied, in.kept = time.Time{}, in.Applied
 	}
 	result, err := a.waitsOutside(ctx, api, in, parents)
 	if err == nil && result.Outcome == "" {
@@ -391,11 +393,18 @@ func (in TriggerFollowerInput) whyAdopted(run spacelift.Run) string {
 	if parent, ok := in.native(run); ok {
 		return fmt.Sprintf("Spacelift made run %s itself, because the stack depends on %s there", run.Ref.Run, parent)
 	}
+	plans := "plans after all that it follows"
+	if planned := run.PlannedAt(); !planned.IsZero() && planned.Before(cmp.Or(in.Applied, in.kept).Truncate(time.Second)) {
+		plans = "planned before all that it follows had applied"
+		if in.Applied.IsZero() {
+			plans += "; the stack's policy keeps old plans"
+		}
+	}
 	switch {
 	case run.Commit.Hash == in.Commit && in.Commit != "":
 		return fmt.Sprintf("run %s of the same commit was there already", run.Ref.Run)
 	case run.TriggeredBy != "":
-		return fmt.Sprintf("run %s, which %s triggered, plans after all that it follows", run.Ref.Run, run.TriggeredBy)
+		return fmt.Sprintf("run %s, which %s triggered, %s", run.Ref.Run, run.TriggeredBy, plans)
 	}
-	return fmt.Sprintf("run %s of a newer push plans after all that it follows", run.Ref.Run)
+	return fmt.Sprintf("run %s of a newer push %s", run.Ref.Run, plans)
 }

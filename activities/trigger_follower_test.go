@@ -327,6 +327,20 @@ func TestTriggerFollowerKeepsOldPlans(t *testing.T) {
 	}
 }
 
+// The sentence about a run that counts says so if its plan is older than what it follows.
+func TestTriggerFollowerSaysThatAPlanIsOld(t *testing.T) {
+	c := newTown(t, "net", "app<net")
+	c.labels("app", "gantry:after=net", "gantry:profile=patient")
+	c.push("c1", changes, "net")
+	c.push("c2", noChanges, "app")
+	c.passes(time.Hour)
+	c.applies("net")
+	got := c.triggers(c.turn("app", "net"))
+	if got.Outcome != activities.FollowAdopted || !strings.HasSuffix(got.Reason, "planned before all that it follows had applied; the stack's policy keeps old plans") {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestTriggerFollowerHolds(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
