@@ -51,6 +51,7 @@ temporal.toml configure the credentials for Temporal, and its address too.`,
 			return err
 		}
 		defer flush()
+		useProcessors()
 		limitMemory(log)
 		for _, warning := range loaded.Warnings() {
 			log.WarnContext(cmd.Context(), "configuration: "+warning)
