@@ -158,12 +158,21 @@ func cardsOf(runs []api.RunSummary) []card {
 }
 
 // identity returns what identical plans have in common. A plan that isn't to be approved,
-// or whose commit or changes are unknown, is like no other.
+// whose commit or changes are unknown, or that destroys more than lists show, is like no
+// other.
 func identity(r api.RunSummary) (string, bool) {
 	if !may(r, api.VerdictApprove) || r.Commit == nil || deref(r.Commit.Hash) == "" || r.Delta == nil || r.Approvals == nil {
 		return "", false
 	}
-	return fmt.Sprintf("%s %d %d %d %s", *r.Commit.Hash, r.Delta.Added, r.Delta.Changed, r.Delta.Deleted, deref(r.Approvals.Group)), true
+	shown := dangers(r.Resources)
+	if hidden(r.Resources, len(shown)) > 0 || r.Delta.Deleted > 0 && len(shown) == 0 {
+		return "", false
+	}
+	what := fmt.Sprintf("%s %d %d %d %s", *r.Commit.Hash, r.Delta.Added, r.Delta.Changed, r.Delta.Deleted, deref(r.Approvals.Group))
+	for _, d := range shown {
+		what += " " + d.Change + " " + strconv.Quote(d.Address)
+	}
+	return what, true
 }
 
 // verdicts has the decisions that a form may send, and the words for each that counted.

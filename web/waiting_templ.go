@@ -702,7 +702,7 @@ func waitingCard(c card) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		if all := dangers(c.first().Resources); len(all) > 0 && len(c.runs) == 1 {
+		if all := dangers(c.first().Resources); len(all) > 0 {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 44, "<div class=\"danger\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err

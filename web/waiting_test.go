@@ -254,6 +254,38 @@ func TestRejectOnWaiting(t *testing.T) {
 	}
 }
 
+// Plans of one commit that destroy different resources aren't identical, however alike
+// their counts are; a shared card names what its plans destroy.
+func TestPlansThatDestroyOthersAreNotIdentical(t *testing.T) {
+	destroys := func(n int, stack string, addresses ...string) api.RunSummary {
+		return plan(n, stack, func(r *api.RunSummary) {
+			r.Delta = &api.Delta{Deleted: 1, Resources: 40}
+			r.Resources = &api.PlannedResources{StateVersion: 5, Total: 1, Deletes: new(1), First: []api.Resource{}}
+			for _, a := range addresses {
+				r.Resources.First = append(r.Resources.First, api.Resource{Address: a, Change: "delete"})
+			}
+		})
+	}
+	for name, story := range map[string]struct {
+		runs  []api.RunSummary
+		cards int
+	}{
+		"the same":  {[]api.RunSummary{destroys(1, "app-eu", "aws_instance.old"), destroys(2, "app-us", "aws_instance.old")}, 1},
+		"others":    {[]api.RunSummary{destroys(1, "app-eu", "aws_instance.old"), destroys(2, "app-us", "aws_db_instance.ledger")}, 2},
+		"not shown": {[]api.RunSummary{destroys(1, "app-eu"), destroys(2, "app-us")}, 2},
+	} {
+		s := webtest.New(t)
+		waits(s, story.runs)
+		cards := s.Get("").All("article", "class", "item")
+		if len(cards) != story.cards {
+			t.Errorf("%s: %d cards, want %d", name, len(cards), story.cards)
+		}
+		if name == "the same" && !strings.Contains(cards[0].Text(), "delete aws_instance.old") {
+			t.Errorf("the shared card hides what is deleted: %s", cards[0].Text())
+		}
+	}
+}
+
 // Identical plans are approved together; one refusal among them is shown, and the others
 // count.
 func TestApproveIdenticalPlans(t *testing.T) {
