@@ -41,9 +41,13 @@ dev: ## Run the lab: Temporal, Spacelift simulator, Gantry and Swagger UI in one
 build: ## Build the product binary, stripped
 	hack/compile -ldflags '$(LDFLAGS)' -o $(BIN)/gantry ./cmd/gantry
 
-.PHONY: man
-man: build ## Write the manual pages to bin/man/man1, to read with man -M bin/man gantry
-	$(BIN)/gantry man $(BIN)/man/man1
+.PHONY: share
+share: build ## Write manual pages and completion for bash, zsh and fish to bin/share, to copy to /usr/local
+	$(BIN)/gantry man $(BIN)/share/man/man1
+	@mkdir -p $(BIN)/share/bash-completion/completions $(BIN)/share/zsh/site-functions $(BIN)/share/fish/vendor_completions.d
+	$(BIN)/gantry completion bash >$(BIN)/share/bash-completion/completions/gantry
+	$(BIN)/gantry completion zsh >$(BIN)/share/zsh/site-functions/_gantry
+	$(BIN)/gantry completion fish >$(BIN)/share/fish/vendor_completions.d/gantry.fish
 
 .PHONY: image
 image: ## Build the container images gantry, gantry-dev and gantry-temporal, pulling nothing
