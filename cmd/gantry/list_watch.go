@@ -122,31 +122,42 @@ func (w *watchedList[T]) read(ctx context.Context) error {
 	case err != nil && exitCode(err) == exitRefused:
 		return err
 	case err != nil:
-		if text := complaint(err); text != w.complaint {
-			w.complaint = text
-			fmt.Fprintln(w.Err, "gantry: "+text)
-		}
-		return nil
+		return w.complain("gantry: " + complaint(err))
 	}
-	back := w.complaint != "" && w.screen != nil
 	w.complaint = ""
 	if w.screen == nil && reflect.DeepEqual(answer, w.latest) {
 		return nil
 	}
 	w.latest = answer
-	if back {
-		w.shown = "" // the complaint goes
-	}
 	return w.show()
 }
 
-// show prints the list as it is now, unless it looks like the one before.
+// complain says why the list isn't known now, once.
+func (w *watchedList[T]) complain(text string) error {
+	if text == w.complaint {
+		return nil
+	}
+	w.complaint = text
+	if w.screen != nil {
+		return w.show()
+	}
+	_, err := fmt.Fprintln(w.Err, text)
+	return err
+}
+
+// show prints the list as it is now, unless it looks like the one before. A screen shows the
+// complaint below it.
 func (w *watchedList[T]) show() error {
 	var text bytes.Buffer
 	s := *w.session
 	s.Printer = w.Onto(&text, now())
 	if err := answered(&s, w.latest, w.print); err != nil {
 		return err
+	}
+	if w.screen != nil && w.complaint != "" {
+		if err := s.Sentence(w.complaint); err != nil {
+			return err
+		}
 	}
 	before, printed := w.shown, text.String()
 	if printed == before {
