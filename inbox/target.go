@@ -33,6 +33,9 @@ type TemporalTarget struct {
 // Signal implements [Target].
 func (t *TemporalTarget) Signal(ctx context.Context, run spacelift.RunRef, events []managed.RunEvent) error {
 	id := managed.ManageRunID(run)
+	if err := run.Validate(); err != nil { // stored by a version that took such ids; gRPC would send none of them, ever
+		return fmt.Errorf("signal %s: %w: %w", id, ErrRefused, err)
+	}
 	hash := maphash.Comparable(seed, run)
 	started := &t.started[hash%uint64(len(t.started))]
 	var opening decide.Opening

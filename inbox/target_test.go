@@ -115,6 +115,17 @@ func TestWhatTemporalsAnswersMean(t *testing.T) {
 	}
 }
 
+// gRPC refuses to send an id beyond ASCII as a header, before Temporal sees it, and
+// would do so at every attempt.
+func TestAnIDThatCannotBeSentIsRefused(t *testing.T) {
+	t.Parallel()
+	c := &fakeClient{}
+	err := (&TemporalTarget{Client: c}).Signal(t.Context(), spacelift.RunRef{Account: "acme", Stack: "réseau", Run: "01"}, nil)
+	if !errors.Is(err, ErrRefused) || c.asked.ID != "" {
+		t.Errorf("asked for %q: %v", c.asked.ID, err)
+	}
+}
+
 func ev(run spacelift.RunRef, version int, state spacelift.RunState) managed.RunEvent {
 	return managed.RunEvent{Run: run, Type: spacelift.RunTypeTracked, State: state, StateVersion: version, Labels: []string{spacelift.LabelManaged}}
 }

@@ -146,6 +146,8 @@ func TestAuthenticButUnusableIsIgnored(t *testing.T) {
 		"stack id is a path":       {edit(func(b map[string]any) { stack(b)["id"] = "a/b" }), "invalid-id"},
 		"stack id is dots":         {edit(func(b map[string]any) { stack(b)["id"] = ".." }), "invalid-id"},
 		"control character in id":  {edit(func(b map[string]any) { stack(b)["id"] = "net\nwork" }), "invalid-id"},
+		"a letter beyond ASCII":    {edit(func(b map[string]any) { stack(b)["id"] = "réseau" }), "invalid-id"},
+		"an emoji in id":           {edit(func(b map[string]any) { run(b)["id"] = "01😀" }), "invalid-id"},
 		"quote in id":              {edit(func(b map[string]any) { stack(b)["id"] = "net'work" }), "invalid-id"},
 		"an endless id":            {edit(func(b map[string]any) { run(b)["id"] = strings.Repeat("0", 5000) }), "invalid-id"},
 		"account missing":          {edit(func(b map[string]any) { delete(b, "account") }), "invalid-id"},

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -35,9 +34,10 @@ func (r RunRef) String() string {
 // characters, and slugs are made from stack names that people type.
 const maxIDLength = 200
 
-// Validate reports the first id that can't come from Spacelift. Ids become parts
-// of Temporal workflow ids and URL paths, so separators, spaces and control
-// characters are refused.
+// Validate reports the first id that can't come from Spacelift, which makes ids of
+// ASCII. Ids become parts of URL paths and of Temporal workflow ids, which Temporal's
+// client sends as headers of gRPC, so separators, spaces, control characters and
+// everything beyond ASCII are refused.
 func (r RunRef) Validate() error {
 	for _, id := range []struct{ name, value string }{
 		{"account", string(r.Account)},
@@ -71,11 +71,11 @@ func validateID(s string) error {
 	}
 	if i := strings.IndexFunc(s, notIDRune); i >= 0 {
 		r, _ := utf8.DecodeRuneInString(s[i:])
-		return fmt.Errorf("holds the character %q", r)
+		return fmt.Errorf("holds the character %+q", r)
 	}
 	return nil
 }
 
 func notIDRune(r rune) bool {
-	return strings.ContainsRune(`/\?#%"'`, r) || unicode.IsSpace(r) || !unicode.IsGraphic(r)
+	return r <= ' ' || r > '~' || strings.ContainsRune(`/\?#%"'`, r)
 }

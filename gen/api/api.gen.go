@@ -1208,7 +1208,7 @@ type Health struct {
 // HealthStatus Always `ok`.
 type HealthStatus string
 
-// ID An id as Spacelift creates it, without slashes, spaces or control characters.
+// ID An id as Spacelift creates it, of ASCII without slashes, spaces or control characters.
 type ID = string
 
 // InboxHealth The store of accepted events.
@@ -2032,7 +2032,7 @@ type SkipRequest struct {
 	// Note Why, for the timeline.
 	Note *string `json:"note,omitempty"`
 
-	// Stack An id as Spacelift creates it, without slashes, spaces or control characters.
+	// Stack An id as Spacelift creates it, of ASCII without slashes, spaces or control characters.
 	Stack ID `json:"stack"`
 }
 
@@ -2367,13 +2367,13 @@ type Window struct {
 	TimeZone string `json:"timeZone"`
 }
 
-// AccountPath An id as Spacelift creates it, without slashes, spaces or control characters.
+// AccountPath An id as Spacelift creates it, of ASCII without slashes, spaces or control characters.
 type AccountPath = ID
 
 // DeliveryPath defines model for DeliveryPath.
 type DeliveryPath = string
 
-// FreezePath An id as Spacelift creates it, without slashes, spaces or control characters.
+// FreezePath An id as Spacelift creates it, of ASCII without slashes, spaces or control characters.
 type FreezePath = ID
 
 // IdempotencyKey defines model for IdempotencyKey.
@@ -2385,10 +2385,10 @@ type PageSize = int
 // PageToken defines model for PageToken.
 type PageToken = string
 
-// RunPath An id as Spacelift creates it, without slashes, spaces or control characters.
+// RunPath An id as Spacelift creates it, of ASCII without slashes, spaces or control characters.
 type RunPath = ID
 
-// StackPath An id as Spacelift creates it, without slashes, spaces or control characters.
+// StackPath An id as Spacelift creates it, of ASCII without slashes, spaces or control characters.
 type StackPath = ID
 
 // BadRequest A problem document (RFC 9457).
