@@ -129,7 +129,9 @@ func (a Account) problems(nameOf func(setting string) string, i int, before []Ac
 	if slices.ContainsFunc(before, func(b Account) bool { return b.Name == a.Name }) {
 		bad("name", "the account %s is configured twice; remove one", a.Name)
 	}
-	if err := spaceliftapi.CheckEndpoint(a.Endpoint); err != nil {
+	if a.Endpoint == "" {
+		bad("endpoint", "it is missing; give the account's address, such as https://%s.app.spacelift.io", a.Name)
+	} else if err := spaceliftapi.CheckEndpoint(a.Endpoint); err != nil {
 		shown := fmt.Sprintf("%q", a.Endpoint)
 		if strings.Contains(shown, "@") { // it may hold a password
 			shown = "it"

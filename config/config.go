@@ -218,10 +218,10 @@ func (c Config) validate(withoutAccount bool, origins map[string]string) error {
 // listenProblems reports invalid settings of the listeners.
 func (c Config) listenProblems() (problems []error) {
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+	if !canListen(c.Listen) {
 		bad("listen: %q is not an address such as 127.0.0.1:8080", c.Listen)
 	}
-	if _, _, err := net.SplitHostPort(c.OpsListen); err != nil && c.OpsListen != "" {
+	if c.OpsListen != "" && !canListen(c.OpsListen) {
 		bad("opsListen: %q is not an address such as 127.0.0.1:8081", c.OpsListen)
 	}
 	if c.OpsListen == c.Listen && !strings.HasSuffix(c.Listen, ":0") {
@@ -249,6 +249,15 @@ func (c Config) listenProblems() (problems []error) {
 		bad("tls: certFile and keyFile belong together; set both, or neither for plain HTTP")
 	}
 	return problems
+}
+
+// canListen reports whether an address has a port that exists.
+func canListen(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port) // by number or by name, without the network
+	}
+	return err == nil
 }
 
 // problems reports invalid limits.

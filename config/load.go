@@ -24,6 +24,7 @@ type Loaded struct {
 	file      string
 	positions map[string]position // of settings in the file
 	unread    []error             // mistakes of reading
+	unusable  bool                // nothing of the file could be read
 
 	temporal    envconfig.ClientConfigProfile // of temporal.toml and TEMPORAL_* variables
 	temporalErr error
@@ -55,7 +56,8 @@ func read(file string, environ []string, flags map[string]string) Loaded {
 	}
 	loaded.readTemporal(environ)
 	if file != "" {
-		loaded.unread = append(loaded.unread, loaded.readFile(file)...)
+		loaded.unread = loaded.readFile(file)
+		loaded.unusable = slices.ContainsFunc(loaded.unread, aboutTheFile)
 	}
 	variables, problems := fromEnvironment(environ)
 	loaded.unread = append(loaded.unread, problems...)

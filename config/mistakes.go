@@ -34,8 +34,12 @@ func (l *located) Error() string { return l.place + ": " + l.Problem }
 func (l *located) Unwrap() error { return l.Mistake }
 
 // mistakes joins all mistakes of a configuration, those of reading and those of its
-// values, in the order of the file. A value that could not be read has no other mistake.
+// values, in the order of the file. A value that could not be read has no other mistake,
+// and nothing is known to be missing if the whole file could not.
 func (l Loaded) mistakes(withoutAccount bool) error {
+	if l.unusable {
+		return errors.Join(l.unread...)
+	}
 	all := slices.Clone(l.unread)
 	for _, m := range policy.Mistakes(l.validate(withoutAccount, l.Origins)) {
 		read := !slices.ContainsFunc(l.unread, func(other error) bool {
@@ -51,6 +55,12 @@ func (l Loaded) mistakes(withoutAccount bool) error {
 		return cmp.Or(cmp.Compare(x.line, y.line), cmp.Compare(x.column, y.column))
 	})
 	return errors.Join(all...)
+}
+
+// aboutTheFile reports whether a mistake of reading concerns the whole file.
+func aboutTheFile(err error) bool {
+	m, ok := errors.AsType[*policy.Mistake](err)
+	return !ok || m.Setting == ""
 }
 
 func placeOf(err error) position {

@@ -63,6 +63,23 @@ windows: [office]
 	}
 }
 
+// A file of which nothing is known makes nothing missing.
+func TestAnUnreadableFileIsTheOnlyMistake(t *testing.T) {
+	for content, want := range map[string]string{
+		"accounts:\n\t- name: acme\n": "gantry.yaml: yaml: line 2: found character that cannot start any token",
+		"accounts\n":                  "gantry.yaml:1:1: the file: it needs settings, such as name: value, each on its own line",
+		"listen: :80\n---\nrole: all": "gantry.yaml: it holds more than one YAML document; keep one, without a line of --- in it",
+	} {
+		_, err := config.Load(write(t, content), []string{"GANTRY_AUDIT_CHANNEL=siem"}, nil)
+		if err == nil || !strings.HasSuffix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: %v, want %s", content, err, want)
+		}
+	}
+	if _, err := config.Load("/nowhere/gantry.yaml", nil, nil); err == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("no file: %v", err)
+	}
+}
+
 // Temporal's address is a setting like others: the SDK's temporal.toml gives it, the
 // configuration file replaces that, a variable or a flag replaces both. The connection
 // is made with the value that --print-config shows.
