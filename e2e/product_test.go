@@ -5,7 +5,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // The product links neither the embedded Temporal server nor the simulator.
@@ -92,5 +94,31 @@ func TestTokenCreate(t *testing.T) {
 	}
 	if r, err := exec.CommandContext(t.Context(), gantryBinary, "token", "create", "x", "--role", "king").CombinedOutput(); err == nil {
 		t.Errorf("a role that does not exist was taken: %s", r)
+	}
+}
+
+// A pipe without a writer keeps a command where no context reaches it.
+func TestASecondInterruptEndsAnything(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "gantry.yaml")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), gantryBinary, "lint", "--config", pipe)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	again := time.NewTicker(100 * time.Millisecond) // the program may not listen yet, and one signal is not enough
+	defer again.Stop()
+	for deadline := time.After(patience); ; {
+		select {
+		case <-again.C:
+			_ = cmd.Process.Signal(syscall.SIGINT)
+		case <-ended:
+			return
+		case <-deadline:
+			t.Fatal("interrupts don't end it")
+		}
 	}
 }

@@ -18,6 +18,7 @@ var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the next signal ends whatever the first one can't, such as the opening of a pipe
 	defer stop()
 	if err := newLabCommand().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "gantry-dev: "+err.Error())

@@ -31,6 +31,7 @@ func main() {
 	// A file that can't grow is an error to answer with 503, not a reason to exit.
 	signal.Ignore(syscall.SIGXFSZ)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the next signal ends whatever the first one can't, such as the opening of a pipe
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
