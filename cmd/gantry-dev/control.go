@@ -58,6 +58,9 @@ with.`,
 			Commit simulator.Commit `json:"commit"`
 			Plan   *simulator.Plan  `json:"plan,omitempty"`
 		}{Commit: commit}
+		if min(delta.Added, delta.Changed, delta.Deleted) < 0 {
+			return errors.New("--add, --change and --delete: write numbers of at least 0")
+		}
 		for _, flag := range []string{"add", "change", "delete"} {
 			if f.Changed(flag) {
 				push.Plan = &simulator.Plan{Delta: delta}

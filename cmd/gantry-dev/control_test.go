@@ -97,6 +97,19 @@ func TestPushRefusesResourcesThatItCantRead(t *testing.T) {
 	}
 }
 
+func TestNumbersThatMeanNothing(t *testing.T) {
+	for want, args := range map[string][]string{
+		"--add, --change and --delete: write numbers of at least 0":            {"push", "network-prod", "--add", "-1"},
+		"--port: 99999 is not within 0 and 65535; 0 is any free port":          {"--port", "99999"},
+		"--temporal-ui-port: -1 is not within 0 and 65535; 0 is any free port": {"--temporal-ui-port", "-1"},
+		"--pace: write a number of at least 0, such as 0.05":                   {"--pace", "NaN"},
+	} {
+		if _, err := act(t, args...); err == nil || err.Error() != want {
+			t.Errorf("%v: %v, want %s", args, err, want)
+		}
+	}
+}
+
 func TestQuoted(t *testing.T) {
 	for text, want := range map[string]string{
 		"/opt/gantry-1.0/bin": "/opt/gantry-1.0/bin", "/home/jane doe/bin": "'/home/jane doe/bin'", "/it's": `'/it'\''s'`, "/$HOME": "'/$HOME'", "": "''",

@@ -44,6 +44,19 @@ type labOptions struct {
 	logLevel                                           string
 }
 
+// checkPorts refuses ports that no machine has; a port that is taken is replaced.
+func (o labOptions) checkPorts() error {
+	for _, p := range []struct {
+		flag string
+		port int
+	}{{"port", o.port}, {"ops-port", o.opsPort}, {"simulator-port", o.simulatorPort}, {"temporal-port", o.temporalPort}, {"temporal-ui-port", o.uiPort}} {
+		if p.port < 0 || p.port > 65535 {
+			return fmt.Errorf("--%s: %d is not within 0 and 65535; 0 is any free port", p.flag, p.port)
+		}
+	}
+	return nil
+}
+
 // labPeople may approve runs, each with the token gantry_<name>.
 var labPeople = []string{"alice", "bob", "carol"}
 
@@ -64,8 +77,11 @@ func runLab(ctx context.Context, o labOptions, out, logs io.Writer) (err error) 
 	if err != nil {
 		return err
 	}
-	if o.pace < 0 {
-		return errNegativePace
+	if !validPace(o.pace) {
+		return errPace
+	}
+	if err := o.checkPorts(); err != nil {
+		return err
 	}
 	data, cleanUp, err := dataFolder(o.data)
 	if err != nil {

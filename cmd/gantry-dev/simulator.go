@@ -23,7 +23,10 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-var errNegativePace = errors.New("--pace: must not be negative")
+var errPace = errors.New("--pace: write a number of at least 0, such as 0.05")
+
+// validPace reports whether phases can take that long. 10,000 is past any real stack.
+func validPace(pace float64) bool { return pace >= 0 && pace <= 10_000 }
 
 type simulatorOptions struct {
 	listen         string
@@ -76,8 +79,8 @@ func runSimulator(ctx context.Context, o simulatorOptions, out, logs io.Writer) 
 	if err != nil {
 		return err
 	}
-	if o.pace < 0 {
-		return errNegativePace
+	if !validPace(o.pace) {
+		return errPace
 	}
 	keys, err := parseKeys(o.keys)
 	if err != nil {
