@@ -62,3 +62,12 @@ func TestFoldBoundsAbsurdFloods(t *testing.T) {
 		t.Error("the action was forgotten before the notes")
 	}
 }
+
+// What stores a note in Spacelift may refuse it, and the act with it, for a character that
+// nobody sees.
+func TestNotesForSpaceliftAreText(t *testing.T) {
+	t.Parallel()
+	if got, want := noteOf("Rejected through Gantry by bob", "first\r\nsecond\x00\u202e"), "Rejected through Gantry by bob: first\nsecond\uFFFD\uFFFD"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/untrusted"
 )
 
 // Next is the next step with a run, and the reason for it.
@@ -281,9 +282,10 @@ func approvalsOf(n int) string {
 	return fmt.Sprintf("%d approvals", n)
 }
 
-// noteOf returns the note that Spacelift shows with an act of Gantry's for a person.
+// noteOf returns the note that Spacelift shows with an act of Gantry's for a person. Spacelift,
+// or what stores its notes, may refuse control characters, and with them the act.
 func noteOf(what, note string) string {
-	return decide.Fit(what+decide.AfterColon(note), decide.MaxText)
+	return decide.Fit(untrusted.Lines(what+decide.AfterColon(note)), decide.MaxText)
 }
 
 // planOf returns what Gantry did about the plan the run shows now.
