@@ -122,6 +122,7 @@ func TestBodiesThatDoNotFit(t *testing.T) {
 		"a verdict and its opposite": {decisions, asJSON, `{"verdict":"approve","verdict":"reject"}`, `bad-request: the body has "verdict" more than once`},
 		"deeper inside":              {freezes, asJSON, `{"reason":"x","stacks":[{"a":1,"a":2}]}`, `bad-request: the body has "a" more than once`},
 		"two values":                 {decisions, asJSON, `{"verdict":"approve"}{"verdict":"reject"}`, "bad-request: the body holds more than one JSON value"},
+		"a day that no year has":     {freezes, asJSON, `{"reason":"x","until":"2027-02-29T09:00:00Z"}`, `bad-request: the body can't be read: 2027-02-29T09:00:00Z is not a time; write it like 2026-01-31T09:00:00Z`},
 		"something behind it":        {decisions, asJSON, `{"verdict":"approve"} and so on`, "bad-request: the body holds more than one JSON value"},
 		"cut off":                    {decisions, asJSON, `{"verdict":`, "bad-request: the body can't be read: it is not JSON"},
 		"nested without end":         {decisions, asJSON, strings.Repeat("[", 100_000), "bad-request: the body is nested deeper"},

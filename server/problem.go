@@ -270,6 +270,9 @@ func decodeProblem(err error) string {
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return "it is not JSON: unexpected byte at offset " + strconv.FormatInt(e.Offset, 10)
 	}
+	if e, ok := errors.AsType[*time.ParseError](err); ok {
+		return e.Value + " is not a time; write it like 2026-01-31T09:00:00Z"
+	}
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return "it is not JSON: it ends too early"
 	}
