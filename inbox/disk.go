@@ -42,13 +42,18 @@ func (d *disk) path(name string) string { return filepath.Join(d.dir, name) }
 // when it returns.
 type file struct {
 	*os.File
-	disk *disk
-	name string
+	disk   *disk
+	name   string
+	opened os.FileInfo
 }
 
 func (d *disk) openFile(name string, flags int) (*file, error) {
 	f, err := os.OpenFile(d.path(name), os.O_RDWR|flags, 0o600)
-	return &file{f, d, name}, err
+	if err != nil {
+		return nil, err
+	}
+	opened, err := f.Stat()
+	return &file{f, d, name, opened}, err
 }
 
 func (f *file) WriteAt(p []byte, at int64) (int, error) {
@@ -61,12 +66,22 @@ func (f *file) WriteAt(p []byte, at int64) (int, error) {
 	return f.File.WriteAt(p, at)
 }
 
-// flushed reports the error of a flush, if a test wants one.
+// flushed reports whether what was written is where the next process looks for it. A file
+// of a folder that was removed, moved away or mounted over takes writes without an error.
+// Tests may want an error as well.
 func (f *file) flushed() error {
-	if f.disk.faults == nil || f.disk.faults.sync == nil {
-		return nil
+	if f.disk.faults != nil && f.disk.faults.sync != nil {
+		if err := f.disk.faults.sync(f.name); err != nil {
+			return err
+		}
 	}
-	return f.disk.faults.sync(f.name)
+	switch there, err := os.Stat(f.Name()); {
+	case err != nil:
+		return fmt.Errorf("find what was written: %w; was the folder removed?", err)
+	case !os.SameFile(there, f.opened):
+		return fmt.Errorf("find what was written: %s is another file now; was the folder replaced?", f.Name())
+	}
+	return nil
 }
 
 // create writes a new file, which has its name once it is on disk: the content,

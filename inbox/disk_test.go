@@ -290,6 +290,48 @@ func TestFailedFlushStoresNothing(t *testing.T) {
 	}
 }
 
+// A file of a folder that is gone takes writes and flushes, and the next process would
+// find nothing of them.
+func TestAFolderThatIsGoneIsNoPlaceForEvents(t *testing.T) {
+	t.Parallel()
+	for name, remove := range map[string]func(dir string) error{
+		"removed":    os.RemoveAll,
+		"moved away": func(dir string) error { return os.Rename(dir, dir+".old") },
+		"replaced": func(dir string) error {
+			return errors.Join(os.Rename(dir, dir+".old"), os.CopyFS(dir, os.DirFS(dir+".old")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				opts := Options{Dir: filepath.Join(t.TempDir(), "inbox"), Logger: silent}
+				in := open(t, opts)
+				accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued))
+				synctest.Wait()
+				if err := remove(opts.Dir); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := in.Accept(t.Context(), notice(runRef(2), 0, spacelift.RunStateQueued), nil); !errors.Is(err, ErrUnavailable) {
+					t.Fatalf("accepted: %v, want ErrUnavailable", err)
+				}
+				if h := in.Health(); h.Writable || !strings.Contains(h.Problem, "was the folder re") {
+					t.Errorf("health %+v", h)
+				}
+				if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
+					t.Fatal(err)
+				}
+				pass(10 * time.Second)
+				synctest.Wait()
+				accept(t, in, notice(runRef(3), 0, spacelift.RunStateQueued))
+				_ = in.Close() // its archive is gone
+				again := open(t, opts)
+				if _, err := again.Accept(t.Context(), notice(runRef(3), 0, spacelift.RunStateQueued), nil); err != nil || again.Health().Pending == 0 {
+					t.Errorf("after a restart: %v, %+v", err, again.Health())
+				}
+			})
+		})
+	}
+}
+
 // Whatever happens to the disk, the process and the power: no accepted event is
 // lost, and each run's events arrive in the order accepted.
 func TestNothingAcceptedIsLostOnABadDisk(t *testing.T) {
