@@ -59,8 +59,8 @@ func linkTo(ctx context.Context, segments ...string) templ.SafeURL {
 // what it selects: names and values by turns. All pages share it.
 func events(ctx context.Context, selected ...string) string {
 	query := url.Values{}
-	for i := 0; i < len(selected); i += 2 {
-		query.Set(selected[i], selected[i+1])
+	for i := 1; i < len(selected); i += 2 {
+		query.Set(selected[i-1], selected[i])
 	}
 	if len(query) == 0 {
 		return at(ctx, "v1", "events")
