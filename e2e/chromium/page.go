@@ -19,7 +19,7 @@ var Widths = []int64{360, 768, 1280, 3840}
 
 // Survey opens a page at each width, light and dark. It reports what axe-core finds, what
 // is wider than the window, what scrolls sideways on a phone, and errors in the console.
-// Pictures go to the folder in SURVEY, if it is set.
+// Pictures go to the folder in SURVEY, if it is set. Nothing may move while a page loads.
 func (b *Tab) Survey(url, name string) {
 	b.t.Helper()
 	for _, scheme := range []string{"light", "dark"} {
@@ -27,6 +27,9 @@ func (b *Tab) Survey(url, name string) {
 			at := fmt.Sprintf("%s-%d-%s", name, width, scheme)
 			b.View(width, scheme)
 			b.Open(url)
+			if moved := b.Moved(); moved != nil {
+				b.t.Errorf("%s: moves while it loads: %s", at, moved)
+			}
 			b.Inspect(at)
 		}
 	}
@@ -61,6 +64,36 @@ func (b *Tab) Inspect(name string) {
 			b.t.Error(err)
 		}
 	}
+}
+
+// Shift is what has moved on a page though nobody used it.
+type Shift struct {
+	Score float64  // the cumulative layout shift, see https://web.dev/articles/cls
+	What  []string // that moved
+}
+
+func (s *Shift) String() string { return fmt.Sprintf("%.4f, %q", s.Score, s.What) }
+
+// Moved returns what has moved since the page was opened; nil for nothing.
+func (b *Tab) Moved() *Shift {
+	b.t.Helper()
+	const read = `new Promise(done => {
+		const all = [], o = new PerformanceObserver(list => all.push(...list.getEntries()));
+		o.observe({type: "layout-shift", buffered: true});
+		const frames = n => n > 0 ? requestAnimationFrame(() => setTimeout(() => frames(n - 1))) : done(JSON.stringify({
+			score: all.filter(e => !e.hadRecentInput).reduce((sum, e) => sum + e.value, 0),
+			what: all.filter(e => !e.hadRecentInput).flatMap(e => e.sources.map(s => JSON.stringify(s.previousRect) + " -> " + JSON.stringify(s.currentRect) + " " + (s.node?.outerHTML ?? s.node?.textContent ?? "").slice(0, 120))),
+		}));
+		frames(4);
+	})`
+	var s Shift
+	if err := json.Unmarshal([]byte(Get(b, chromedp.Evaluate[string](read, chromedp.EvalAwaitPromise))), &s); err != nil {
+		b.t.Fatal(err)
+	}
+	if s.Score == 0 {
+		return nil
+	}
+	return &s
 }
 
 // Open opens a page.
