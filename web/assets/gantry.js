@@ -87,6 +87,42 @@
 		for (const e of document.querySelectorAll("#live :is(.done, .refused)")) e.shownAt ??= Date.now();
 	};
 
+	// A card that is gone leaves its place, so that no button moves under a hand. The place
+	// goes once it is out of sight, or after a minute.
+	const keptFor = 60000;
+	let places = [];
+	const savePlaces = (event) => {
+		places = [];
+		if (submits(event) || event.detail.target?.id !== "live") return;
+		for (const e of event.detail.target.querySelectorAll(".list > article")) {
+			const { top, bottom, height } = e.getBoundingClientRect();
+			const seen = bottom > 0 && top < innerHeight && !document.hidden;
+			places.push({ id: e.getAttribute("aria-labelledby"), name: e.querySelector("h2").textContent, height, seen, since: e.goneSince ?? Date.now() });
+		}
+	};
+	const restorePlaces = () => {
+		const list = document.querySelector("#live .list");
+		let before = null;
+		for (const { id, name, height, seen, since } of places) {
+			const card = document.getElementById(id)?.closest("article");
+			if (card || !list || !seen || Date.now() - since > keptFor) {
+				before = card ?? before;
+				continue;
+			}
+			const place = document.createElement("article");
+			place.className = "item gone";
+			place.setAttribute("aria-labelledby", id);
+			place.goneSince = since;
+			place.style.minHeight = `${height}px`;
+			place.append(Object.assign(document.createElement("h2"), { className: "h3", id, textContent: name }));
+			place.append(Object.assign(document.createElement("p"), { className: "why", textContent: "It no longer waits here." }));
+			if (before) before.after(place);
+			else list.prepend(place);
+			before = place;
+		}
+		places = [];
+	};
+
 	const offline = (lost) => {
 		const note = document.getElementById("offline");
 		if (note) note.hidden = !lost;
@@ -113,6 +149,7 @@
 		const inside = event.detail.target?.contains?.(document.activeElement);
 		focused = inside ? document.activeElement.id : null;
 		saveResults(event);
+		savePlaces(event);
 		keep(event);
 	});
 	document.addEventListener("htmx:afterSwap", (event) => {
@@ -120,6 +157,7 @@
 		tick();
 		const title = event.detail.target?.querySelector?.("[data-title]")?.dataset.title;
 		if (title) document.title = title;
+		restorePlaces();
 		restoreResults();
 		refocus(event);
 	});
