@@ -16,6 +16,7 @@ import (
 type execution struct {
 	ID     string   // workflow id
 	Values []string // of the search attributes asked for, in their order
+	Memo   map[string]*commonpb.Payload
 }
 
 // executionsPerPage is Temporal's own limit on a page.
@@ -37,7 +38,7 @@ func (a *Activities) executions(ctx context.Context, query string, limit int, at
 			if len(found) == limit {
 				return found, false, nil
 			}
-			one := execution{ID: e.GetExecution().GetWorkflowId()}
+			one := execution{ID: e.GetExecution().GetWorkflowId(), Memo: e.GetMemo().GetFields()}
 			for _, name := range attributes {
 				one.Values = append(one.Values, keyword(e.GetSearchAttributes(), name))
 			}

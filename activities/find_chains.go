@@ -26,6 +26,9 @@ type FoundChains struct {
 	Chains   []chain.Place `json:"chains,omitempty"`
 	Complete bool          `json:"complete"`         // false: there were more than the limit, or some did not answer in time
 	Silent   int           `json:"silent,omitempty"` // how many did not answer
+
+	// Listening are the workflow ids of chains that wait for the end of the run.
+	Listening []string `json:"listening,omitempty"`
 }
 
 // chainsTimeout bounds the time for the answers of all chains: a retry waits for
@@ -61,6 +64,9 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 		}
 		if place.In {
 			found.Chains = append(found.Chains, place)
+		}
+		if place.Listens {
+			found.Listening = append(found.Listening, listed[i].ID)
 		}
 	}
 	found.Complete = complete && found.Silent == 0

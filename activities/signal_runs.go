@@ -15,12 +15,13 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// SignalInput is a signal for each execution that a query finds.
+// SignalInput is a signal for each execution that a query finds, or for those of IDs.
 type SignalInput struct {
-	Query   string `json:"query"` // https://docs.temporal.io/list-filter
-	Signal  string `json:"signal"`
-	Payload any    `json:"payload"`
-	Limit   int    `json:"limit"` // executions at most
+	Query   string   `json:"query,omitempty"` // https://docs.temporal.io/list-filter
+	IDs     []string `json:"ids,omitempty"`   // workflow ids
+	Signal  string   `json:"signal"`
+	Payload any      `json:"payload"`
+	Limit   int      `json:"limit"` // executions at most
 
 	// Stacks limits the signal to runs of these stacks, by the search attribute
 	// Stack; empty for all.
@@ -154,6 +155,9 @@ func (a *Activities) signalAgain(ctx context.Context, at progress, in SignalInpu
 
 // audience lists the executions to signal, by their ids.
 func (a *Activities) audience(ctx context.Context, in SignalInput) (ids []string, complete bool, err error) {
+	if len(in.IDs) > 0 {
+		return slices.Sorted(slices.Values(in.IDs)), true, nil
+	}
 	var freezes []policy.Freeze
 	if in.Behind != nil {
 		if freezes, err = a.freezes(ctx, in.Behind.Account); err != nil {

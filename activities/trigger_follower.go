@@ -62,6 +62,10 @@ type TriggerFollowerResult struct {
 	Run     spacelift.RunRef `json:"run,omitzero"`     // triggered or adopted
 	Block   *managed.Block   `json:"block,omitempty"`  // when held by a brake in Spacelift, such as a lock
 	Keeps   bool             `json:"keeps,omitempty"`  // the stack's policy keeps old plans
+
+	// Of is the run outside the chain that is in the way, or the root of the chain that
+	// is; zero for none.
+	Of spacelift.RunRef `json:"of,omitzero"`
 }
 
 // TriggerFollower makes sure that a stack has a tracked run that plans after
@@ -274,9 +278,11 @@ func (a *Activities) waitsOutside(ctx context.Context, api Spacelift, in Trigger
 	case err != nil:
 		return TriggerFollowerResult{}, err
 	case p.State == managed.ParentsBusy:
-		return TriggerFollowerResult{Outcome: FollowWaits, Reason: fmt.Sprintf("%s waits for another chain too: %s", in.Stack, p.Reason)}, nil
+		return TriggerFollowerResult{Outcome: FollowWaits, Reason: fmt.Sprintf("%s waits for another chain too: %s", in.Stack, p.Reason), Of: p.Of}, nil
 	case p.State == managed.ParentsFailed:
-		return heldBack("%s follows another stack too: %s", in.Stack, p.Reason), nil
+		held := heldBack("%s follows another stack too: %s", in.Stack, p.Reason)
+		held.Of = p.Of
+		return held, nil
 	}
 	return TriggerFollowerResult{}, nil
 }

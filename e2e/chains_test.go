@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -184,6 +185,39 @@ func TestAChainIsResumedWhereItStopped(t *testing.T) {
 	}
 	if n := len(w.runsOf("web-prod")); n != 2 {
 		t.Errorf("web-prod had %d runs, want one for each chain", n)
+	}
+}
+
+// The end of a run signals the plans that wait for it: they don't wait for their next
+// check, which explain names.
+func TestAnEndSignalsThePlansThatWait(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, simulator.Stack{ID: "net-prod", Labels: []string{"gantry:managed", "gantry:confirm=manual"}}, follower("app-prod", "net-prod"))
+	w.serve()
+	ids, err := w.spacelift.PushAll(simulator.Commit{Hash: "4b825dc642cb6eb9a060e54bf8d69288fbee4904"}, simulator.Plan{Delta: spacelift.Delta{Added: 1}}, "net-prod", "app-prod")
+	w.must(err)
+	waits := func(for_ string, soonest time.Duration) (next time.Time) {
+		w.eventually("app-prod waits because "+for_, func(ctx context.Context) error {
+			r, err := w.client.ExplainRunWithResponse(ctx, "acme", "app-prod", string(ids[1]))
+			switch {
+			case err != nil:
+				return err
+			case r.JSON200 == nil || r.JSON200.WaitingFor == nil || r.JSON200.WaitingFor.Until == nil:
+				return fmt.Errorf("%d %s", r.StatusCode(), r.Body)
+			}
+			next = *r.JSON200.WaitingFor.Until
+			if !strings.Contains(r.JSON200.WaitingFor.Reason, for_) || time.Until(next) < soonest {
+				return fmt.Errorf("until %s: %s", next, r.JSON200.WaitingFor.Reason)
+			}
+			return nil
+		})
+		return next
+	}
+	next := waits("has not ended", time.Minute) // the first check comes soon
+	w.must(w.spacelift.Discard("jane", "net-prod", ids[0], "wrong day"))
+	waits("ended in DISCARDED", 0)
+	if now := time.Now(); !now.Before(next) {
+		t.Errorf("app-prod learned of the end at %s, at its own check of %s", now, next)
 	}
 }
 

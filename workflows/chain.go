@@ -64,6 +64,13 @@ func (r *releaser) settle(ctx workflow.Context, next chain.Next) (done bool, err
 	if !next.Finish && (!fullHistory(ctx) || r.triggering > 0) {
 		return false, r.wait(ctx, next)
 	}
+	if next.Finish && !r.signaled {
+		r.signaled = true
+		signalWaiting(ctx, activities.FindWaitingInput{Run: r.known.Root, Chain: true, Stacks: r.known.Unreached(), Chains: chainsOf(r.known.Root.Account)})
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+	}
 	// Nothing yields after finish, so no news is left behind.
 	if err := r.finish(ctx, next.Finish); err != nil || r.hasNews() {
 		return false, err
@@ -93,6 +100,7 @@ type releaser struct {
 	news       workflow.ReceiveChannel
 	changed    bool // something happened that may change what to do
 	triggering int  // followers that are being triggered
+	signaled   bool // what waits for the end of the chain knows of it
 	sender     sender
 	log        log.Logger
 
@@ -301,8 +309,10 @@ func (r *releaser) trigger(ctx workflow.Context, i int) {
 			r.known.RecordFailure(now, stack, because(err))
 		case result.Outcome == activities.FollowHeld:
 			r.known.RecordFailure(now, stack, result.Reason)
+			r.known.TryAfter(stack, result.Of.Stack)
 		case result.Outcome == activities.FollowWaits:
 			r.known.RecordWait(now, stack, result.Reason)
+			r.known.TryAfter(stack, result.Of.Stack)
 		case result.Outcome == activities.FollowRelabelled:
 			r.known.RecordRelabeled(now, stack, result.Reason)
 		default:

@@ -43,6 +43,8 @@ func (m *manager) step(ctx workflow.Context, n managed.Next) func(workflow.Conte
 		return m.release
 	case managed.DoNotifyChains:
 		return m.notifyChains
+	case managed.DoSignalWaiting:
+		return m.signalWaiting
 	case managed.DoParents:
 		return m.readParents
 	case managed.DoReplace:

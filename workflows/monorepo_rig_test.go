@@ -217,6 +217,8 @@ func (m *monorepo) runActs(ref spacelift.RunRef) {
 		case managed.DoNotifyChains:
 			m.signalChains(s.Released(), chain.News{Run: ref, State: s.State})
 			rec.ChainsTold = new(s.Key())
+		case managed.DoSignalWaiting:
+			rec.SignalWaiting(s.Key())
 		case managed.DoFinish:
 			r.ended = true
 			return

@@ -53,6 +53,10 @@ type backoff struct {
 	// Waits says that a run outside this chain is in the way, which needs no
 	// operator.
 	Waits bool `json:"waits,omitempty"`
+
+	// For is the stack of the run or the chain outside this chain that is in the way;
+	// empty for none.
+	For spacelift.StackID `json:"for,omitempty"`
 }
 
 const (
@@ -119,6 +123,10 @@ func (c *Chain) Parents(n *member) []spacelift.StackID {
 // retries another one, or replaces it. For a stack without a run it may be the one
 // that counts: that is decided when the stack's turn comes, or again if it has.
 func (c *Chain) Take(at time.Time, news News) {
+	if news.Outside {
+		c.takeEnd(at, news.Run.Stack)
+		return
+	}
 	n := c.Node(news.Run.Stack)
 	if n == nil || news.Run.Account != c.Root.Account {
 		c.note(at, managed.KindNote, "", "", "dropped news of run %s: it is not part of this chain", decide.Fit(news.Run.String(), decide.MaxName))
@@ -148,6 +156,32 @@ func (c *Chain) Take(at time.Time, news News) {
 		return
 	}
 	r.NextRead, r.Reads, r.Announced = at, 0, r.Announced || news.State.Terminal()
+}
+
+// takeEnd makes the stacks that wait for something outside this chain be tried again,
+// since it has ended.
+func (c *Chain) takeEnd(at time.Time, stack spacelift.StackID) {
+	for i := range c.Nodes {
+		if b := c.Nodes[i].Backoff; b != nil && b.For == stack {
+			b.Until = at
+		}
+	}
+}
+
+// waitsOutside reports whether a stack of the chain waits for a run of another stack
+// outside of it, or for the chain that one began.
+func (c *Chain) waitsOutside(stack spacelift.StackID) bool {
+	return slices.ContainsFunc(c.Nodes, func(n member) bool { return n.Backoff != nil && n.Backoff.For == stack })
+}
+
+// Unreached returns the stacks of the chain that it has triggered no run of.
+func (c *Chain) Unreached() (stacks []spacelift.StackID) {
+	for _, n := range c.Nodes[1:] {
+		if len(n.Runs) == 0 {
+			stacks = append(stacks, n.Stack)
+		}
+	}
+	return stacks
 }
 
 // maxPeople bounds the people that a chain keeps.
@@ -203,6 +237,10 @@ func (c *Chain) RecordWait(at time.Time, stack spacelift.StackID, reason string)
 	c.RecordFailure(at, stack, reason)
 	c.Node(stack).Backoff.Waits = true
 }
+
+// TryAfter makes a stack that was not triggered be tried again when a run of another
+// stack ends, or the chain that one began.
+func (c *Chain) TryAfter(stack, other spacelift.StackID) { c.Node(stack).Backoff.For = other }
 
 // RecordRelabeled records that a stack's labels have changed. The chain reads them
 // before it triggers a run of the stack.

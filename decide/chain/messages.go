@@ -48,6 +48,10 @@ type News struct {
 
 	TriggeredBy []string `json:"triggeredBy,omitempty"` // the people behind the run
 
+	// Outside says that the run is part of no news of this chain: it ended, or the chain
+	// that it began did, and stacks of this chain may wait for that.
+	Outside bool `json:"outside,omitempty"`
+
 	// StoppedBy is the person who wants the run stopped, a wish that binds until it
 	// has ended: if it finishes all the same, Gantry asks before it releases followers.
 	StoppedBy string `json:"stoppedBy,omitempty"`

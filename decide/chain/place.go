@@ -30,11 +30,16 @@ type Place struct {
 	// Open says that the stack has neither finished nor been skipped: the chain may be
 	// waiting for the run.
 	Open bool `json:"open,omitempty"`
+
+	// Listens says that a stack of the chain waits for the end of a run of this stack
+	// outside the chain, or of the chain that one began.
+	Listens bool `json:"listens,omitempty"`
 }
 
 // Place returns the place of a run. The run is part of the chain if the chain has it,
 // or if it works on the chain's commit. A retry of the root begins a chain of its own.
 func (c *Chain) Place(run spacelift.RunRef, commit string) (p Place) {
+	defer func() { p.Listens = c.waitsOutside(run.Stack) }()
 	p.Root = c.Root
 	if !c.Known && c.EndedAt.IsZero() && commit != "" && commit == c.Commit && run.Stack != c.Root.Stack {
 		p.In, p.Waits, p.Open, p.Reason = true, true, true, "the chain has not read yet which stacks follow"

@@ -111,6 +111,21 @@ func (s Situation) chainGraceUntil() time.Time {
 	return s.Entered.At.Add(chainGrace)
 }
 
+// othersMayWait reports whether other runs, or chains, may wait for the run's end and
+// don't know of it. Nothing waits for a preview or a module's test.
+func (s Situation) othersMayWait() bool {
+	return s.Type != spacelift.RunTypeProposed && s.Type != spacelift.RunTypeTesting && (s.waitersKnow == nil || *s.waitersKnow != s.Key())
+}
+
+// Reached reports whether a chain signals the runs of the stacks that follow, because
+// the run has finished and is part of it.
+func (s Situation) Reached() bool {
+	return s.State == spacelift.RunStateFinished && len(s.Chains) > 0
+}
+
+// SignalWaiting records that whatever waits for the end of the run knows of it.
+func (r *Record) SignalWaiting(key StateKey) { r.WaitersKnow = &key }
+
 func (s Situation) followed() bool {
 	return s.followers != nil && len(s.followers.Stacks)+s.followers.More > 0
 }

@@ -228,7 +228,7 @@ func blocked(s Situation) (n Next, holds bool) {
 	}
 	n = hold(WaitStack, whoUnblocks(s.Block), "Gantry confirms the plan", "%s", s.Block.Reason)
 	n.Until = s.blockRead.Add(decide.Clamp(s.blockRead.Sub(s.Entered.At), BlockFirst, BlockMost))
-	if s.Now.Before(n.Until) {
+	if s.Now.Before(n.Until) && !s.otherEnded.After(s.blockRead) {
 		return n, true
 	}
 	return s.readFirst(n), true

@@ -39,6 +39,16 @@ func decideEnd(s Situation) Next {
 		}
 		return end.to(DoRelease)
 	}
+	n := decideRetry(s, end)
+	if (n.Do == DoFinish || n.Do == doWait) && s.othersMayWait() {
+		n.Journal, n.Until = false, time.Time{}
+		return n.to(DoSignalWaiting)
+	}
+	return n
+}
+
+// decideRetry decides about a run that has ended and whose end releases nothing any more.
+func decideRetry(s Situation, end Next) Next {
 	switch {
 	case s.State != spacelift.RunStateFailed:
 		return end

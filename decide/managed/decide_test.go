@@ -39,7 +39,7 @@ func about(facts RunStatus) Situation {
 		s.Ask = &pendingDecision{Key: s.Key(), Since: t0, Stage: stageAsked, Notified: true}
 	}
 	s.excluded = []string{"jane"}
-	s.followers = &Followers{At: t0}
+	s.followers, s.waitersKnow = &Followers{At: t0}, new(s.Key())
 	with(s.Labels...)(&s)
 	s.Approvals = s.approvals()
 	return s

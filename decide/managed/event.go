@@ -37,6 +37,10 @@ type RunEvents struct {
 
 	// Behind are people behind the run: see RunStatus.
 	Behind []string `json:"behind,omitempty"`
+
+	// Ended names a stack of which a run has ended, or a chain that one of its runs
+	// began: a run that waits for it reads anew.
+	Ended spacelift.StackID `json:"ended,omitempty"`
 }
 
 // EventSource says how we learned of an event.
@@ -105,5 +109,17 @@ func (r *Record) TakeNews(at time.Time, batch RunEvents) {
 	r.Behind = Bounded(Distinct(append(slices.Clone(r.Behind), batch.Behind...)))
 	if batch.RulesChanged {
 		r.RulesStale = r.Rules != nil && r.RulesFor != nil
+	}
+	if batch.Ended != "" {
+		r.takeEnd(at)
+	}
+}
+
+// takeEnd records that something has ended that the run may wait for. What the run
+// waits for is read again.
+func (r *Record) takeEnd(at time.Time) {
+	r.OtherEnded = at
+	if r.Retry != nil && r.Retry.State == RetryPlanned && r.Retry.Held != "" {
+		r.Retry.At = at
 	}
 }

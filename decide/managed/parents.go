@@ -53,8 +53,11 @@ type replacement struct {
 
 const (
 	// parentsFirst and parentsMost bound the pause between readings of the stacks
-	// that go first, while a run waits for them: it doubles. A chain that reaches
-	// the run signals it earlier.
+	// that go first, while a run waits for them: it doubles. A run or a chain that ends,
+	// and a chain that reaches the run, signal it earlier. parentsSoon is the pause
+	// before: the end may have come while the stacks were read, when no list
+	// showed yet that the run waits.
+	parentsSoon  = 20 * time.Second
 	parentsFirst = 2 * time.Minute
 	parentsMost  = time.Hour
 
@@ -106,13 +109,17 @@ func behindParents(s Situation) (n Next, wait bool) {
 			noteOf(policy.NoteOldPlan, s.replaced.Why+". Run "+string(s.replaced.New.Run)+" takes its place."))), true
 	case p.Through(s.Policy):
 		return Next{}, false
-	case !s.Now.Before(p.Until):
+	case s.parentsDue():
 		return s.attempt(readingParents()), true
 	case p.State == ParentsNewer:
-		return s.attempt(Next{
+		n = s.attempt(Next{
 			Do: DoReplace, Phase: PhaseHolding, Journal: true, Reason: "the plan is old: " + p.Reason,
 			What: WaitAnswer, Who: whoAnswer, Then: "Gantry discards the plan, and another run of the same commit takes its place",
-		}), true
+		})
+		if n.Do == DoHold {
+			n.Until = decide.Earlier(n.Until, p.Until)
+		}
+		return n, true
 	default:
 		n = Next{
 			Do: doWait, Phase: PhaseHolding, Journal: true, Reason: "the plan waits for the stacks that go first: " + p.Reason,
@@ -120,6 +127,12 @@ func behindParents(s Situation) (n Next, wait bool) {
 		}
 		return n, true
 	}
+}
+
+// parentsDue reports whether it is time to read the parents again, for a run that waits
+// for them.
+func (s Situation) parentsDue() bool {
+	return !s.Now.Before(s.parents.Until) || s.otherEnded.After(s.parents.At)
 }
 
 func readingParents() Next {
@@ -142,7 +155,7 @@ func endsBehindParents(s Situation, end Next) (n Next, wait bool) {
 	}
 	over := s.Entered.At.Add(lateChain)
 	if p := s.parents; p.State == ParentsNewer && !p.Applied && !s.follows() && s.Now.Before(over) {
-		if !s.Now.Before(p.Until) {
+		if s.parentsDue() {
 			return s.attempt(end.to(DoParents)), true
 		}
 		n = end.to(doWait)
@@ -178,7 +191,10 @@ func (r *Record) TakeParents(at time.Time, found ParentsProgress) {
 	if was := r.Parents; was != nil && was.Key == p.Key && was.State == p.State && was.Of == p.Of {
 		p.Since, p.Looks, p.Notified = was.Since, was.Looks+1, was.Notified
 	}
-	p.Until = at.Add(decide.Backoff(parentsFirst, p.Looks, parentsMost))
+	p.Until = at.Add(parentsSoon)
+	if p.Looks > 0 {
+		p.Until = at.Add(decide.Backoff(parentsFirst, p.Looks-1, parentsMost))
+	}
 	r.Parents = &p
 	waits := p.State == ParentsFailed || p.State == ParentsBusy && !at.Before(p.Since.Add(parentsNotifyAfter))
 	if s.Ask == nil || p.Notified || !waits {

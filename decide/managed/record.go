@@ -82,6 +82,12 @@ type Record struct {
 	Parents  *Parents     `json:"parents,omitempty"`
 	Replaced *replacement `json:"replaced,omitempty"`
 
+	// OtherEnded is the time of the newest signal that another run or a chain has ended,
+	// and WaitersKnow the end of this run that the runs and chains that wait for it were
+	// signaled.
+	OtherEnded  time.Time `json:"otherEnded,omitzero"`
+	WaitersKnow *StateKey `json:"waitersKnow,omitempty"`
+
 	// Bypass is the newest application of a plan against the policy in effect, and Judged
 	// the last one that was compared with it.
 	Bypass *Bypass   `json:"bypass,omitempty"`

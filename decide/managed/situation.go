@@ -51,6 +51,8 @@ type Situation struct {
 	released      *StateKey
 	followers     *Followers
 	parents       *Parents
+	otherEnded    time.Time
+	waitersKnow   *StateKey
 	judged        *StateKey // see Record.Judged
 	replaced      *replacement
 }
@@ -64,7 +66,7 @@ func (r *Record) Situation(at time.Time) Situation {
 		Entered: r.Entered, stopping: r.Stopping, backoff: r.Backoff, diagnosed: r.Diagnosed, retryJudged: r.RetryJudged, readAt: r.ReadAt,
 		Trust: r.Trust, again: r.Again != nil,
 		chainsTold: r.ChainsTold, released: r.Released, followers: r.Followers,
-		parents: r.Parents, replaced: r.Replaced, judged: r.Judged,
+		parents: r.Parents, replaced: r.Replaced, judged: r.Judged, otherEnded: r.OtherEnded, waitersKnow: r.WaitersKnow,
 	}
 	key := s.Key()
 	now, read := r.apiShowed(key)

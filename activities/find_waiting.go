@@ -1,0 +1,113 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.temporal.io/sdk/converter"
+
+	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// FindWaitingInput names a run that has ended, or that began a chain that has.
+type FindWaitingInput struct {
+	Run spacelift.RunRef `json:"run"`
+
+	// Chain says that the chain has ended, and Stacks are those that it didn't reach.
+	Chain  bool                `json:"chain,omitempty"`
+	Stacks []spacelift.StackID `json:"stacks,omitempty"`
+
+	// Reached says that a chain signals the runs of the stacks that follow the run's.
+	Reached bool `json:"reached,omitempty"`
+
+	Chains FindChainsInput `json:"chains"` // the open chains; see FindChains
+}
+
+// Waiting lists executions that wait for the end of a run or a chain, by their
+// workflow ids.
+type Waiting struct {
+	Runs   []string `json:"runs,omitempty"`
+	Chains []string `json:"chains,omitempty"`
+}
+
+// maxWaiting bounds the runs that are signaled. Others read what they wait for after a
+// time.
+const maxWaiting = 1000
+
+// FindWaiting finds the open executions that wait for the end of a run or a chain: runs
+// that wait for other stacks or for another run of their own, and chains that wait for
+// something outside of them. It misses those that the visibility store does not list yet.
+func (a *Activities) FindWaiting(ctx context.Context, in FindWaitingInput) (Waiting, error) {
+	stacks, followed := in.Stacks, true
+	if !in.Chain {
+		stacks, followed = a.knownFollowers(ctx, in.Run)
+	}
+	if in.Reached {
+		stacks = nil
+	}
+	found, err := a.waitingRuns(ctx, in.Run, append([]spacelift.StackID{in.Run.Stack}, stacks...))
+	if err != nil || !followed {
+		return Waiting{Runs: found}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, chainsTimeout)
+	defer cancel()
+	in.Chains.Run = in.Run
+	chains, err := a.FindChains(ctx, in.Chains)
+	return Waiting{Runs: found, Chains: chains.Listening}, err
+}
+
+// knownFollowers returns the stacks that follow a run's, as far as this replica knows
+// them. followed is false if none does.
+func (a *Activities) knownFollowers(ctx context.Context, run spacelift.RunRef) (stacks []spacelift.StackID, followed bool) {
+	if _, ok := a.Accounts[run.Account]; !ok {
+		return nil, true
+	}
+	known := a.graph(ctx, run.Account, followersWait, time.Time{})
+	stacks = known.by[run.Stack]
+	return stacks, known.by == nil || len(stacks) > 0 || a.now().Sub(known.at) >= nobodyGood
+}
+
+// waitingRuns lists the runs of some stacks that wait for other runs, but the one that
+// ended.
+func (a *Activities) waitingRuns(ctx context.Context, ended spacelift.RunRef, stacks []spacelift.StackID) (ids []string, err error) {
+	in := SignalInput{
+		// An account's name holds no quote: see spacelift.ValidateAccount.
+		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND %s IN ('%s', '%s', '%s') AND ExecutionStatus = 'Running'", managed.ManageRunType,
+			managed.AttrAccount, ended.Account, managed.AttrPhase, managed.PhaseHolding, managed.PhaseRetrying, managed.PhaseDone),
+		Stack: managed.AttrStack,
+	}
+	for _, s := range stacks {
+		in.Stacks = append(in.Stacks, string(s))
+	}
+	for _, query := range in.queries() {
+		found, _, err := a.executions(ctx, query, maxWaiting-len(ids), managed.AttrPhase)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range found {
+			if run, err := managed.ParseRunID(e.ID); err == nil && run != ended && e.waitsForOthers() {
+				ids = append(ids, e.ID)
+			}
+		}
+	}
+	return slices.Compact(slices.Sorted(slices.Values(ids))), nil
+}
+
+// waitsForOthers reports whether a run waits for stacks that go first, or for another
+// run of its stack, as far as it is listed. A run that has ended, and is open all the
+// same, may wait for a chain.
+func (e execution) waitsForOthers() bool {
+	if e.Values[0] == string(managed.PhaseDone) {
+		return true
+	}
+	var listed managed.Listed
+	payload := e.Memo[managed.ListedMemo]
+	if payload == nil || converter.GetDefaultDataConverter().FromPayload(payload, &listed) != nil || listed.Wait == nil {
+		return false
+	}
+	what := listed.Wait.For.What
+	return what == managed.WaitChain || what == managed.WaitStack
+}

@@ -1,0 +1,69 @@
+package activities_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	commonpb "go.temporal.io/api/common/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/converter"
+
+	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// waiters is a Temporal with open executions of runs, by workflow id: the phase of each
+// and what it waits for.
+type waiters struct {
+	chains
+	runs    map[string][2]string
+	queries []string
+}
+
+func (w *waiters) ListWorkflow(ctx context.Context, req *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	w.queries = append(w.queries, req.GetQuery())
+	if !strings.Contains(req.GetQuery(), "ManageRun") {
+		return w.chains.ListWorkflow(ctx, req)
+	}
+	var page workflowservice.ListWorkflowExecutionsResponse
+	for id, is := range w.runs {
+		phase, err := converter.GetDefaultDataConverter().ToPayload(is[0])
+		if err != nil {
+			return nil, err
+		}
+		listed, err := converter.GetDefaultDataConverter().ToPayload(managed.Listed{Wait: &managed.ListedWait{For: managed.WaitingFor{What: managed.Wait(is[1])}}})
+		if err != nil {
+			return nil, err
+		}
+		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{
+			Execution:        &commonpb.WorkflowExecution{WorkflowId: id},
+			SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{managed.AttrPhase: phase}},
+			Memo:             &commonpb.Memo{Fields: map[string]*commonpb.Payload{managed.ListedMemo: listed}},
+		})
+	}
+	return &page, nil
+}
+
+func TestFindWaiting(t *testing.T) {
+	ended := spacelift.RunRef{Account: "acme", Stack: "net-prod", Run: "01R"}
+	w := &waiters{
+		chains: chains{ids: []string{"chain/acme/01A", "chain/acme/01B"}, answers: map[string]string{"chain/acme/01A": `{"listens":true}`, "chain/acme/01B": `{}`}},
+		runs: map[string][2]string{
+			"run/acme/app-prod/1": {"holding", "chain"}, "run/acme/app-prod/2": {"holding", "labels"}, "run/acme/net-prod/3": {"retrying", "stack"},
+			"run/acme/app-prod/4": {"done", ""}, "run/acme/net-prod/01R": {"done", ""},
+		},
+	}
+	a := activities.Activities{Temporal: w}
+	got, err := a.FindWaiting(t.Context(), activities.FindWaitingInput{Run: ended, Chain: true, Stacks: []spacelift.StackID{"app-prod", "it's"}, Chains: besides.Chains})
+	want := activities.Waiting{Runs: []string{"run/acme/app-prod/1", "run/acme/app-prod/4", "run/acme/net-prod/3"}, Chains: []string{"chain/acme/01A"}}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v, (-want +got):\n%s", err, diff)
+	}
+	if q := w.queries[0]; !strings.Contains(q, "GantryStack IN ('net-prod', 'app-prod')") || !strings.Contains(q, "ExecutionStatus = 'Running'") {
+		t.Errorf("asked %s", q)
+	}
+}

@@ -1,0 +1,47 @@
+package managed
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gantryhq/gantry/spacelift"
+)
+
+// The end of a run signals whatever waits for it before the execution ends, and once for
+// each end. Nothing waits for previews and tests of modules.
+func TestAnEndSignalsWhatWaits(t *testing.T) {
+	for _, tc := range []struct {
+		state spacelift.RunState
+		typ   spacelift.RunType
+		want  Action
+	}{
+		{spacelift.RunStateFinished, spacelift.RunTypeTracked, DoSignalWaiting},
+		{spacelift.RunStateDiscarded, spacelift.RunTypeTracked, DoSignalWaiting},
+		{spacelift.RunStateFailed, spacelift.RunTypeDestroy, DoSignalWaiting},
+		{spacelift.RunStateFinished, spacelift.RunTypeTask, DoSignalWaiting},
+		{spacelift.RunStateFinished, spacelift.RunTypeProposed, DoFinish},
+		{spacelift.RunStateFinished, spacelift.RunTypeTesting, DoFinish},
+	} {
+		s := about(at(tc.state, runType(tc.typ)))
+		s.waitersKnow, s.diagnosed, s.retryJudged = nil, true, true
+		if n := s.Next(); n.Do != tc.want || n.Phase != PhaseDone {
+			t.Errorf("%s %s: decided %s in phase %s, want %s", tc.typ, tc.state, n.Do, n.Phase, tc.want)
+		}
+		s.waitersKnow = new(s.Key())
+		if n := s.Next(); n.Do != DoFinish {
+			t.Errorf("%s %s: decided %s after that", tc.typ, tc.state, n.Do)
+		}
+	}
+}
+
+// A plan that another run of its stack holds up is checked when that one ends, and not
+// only after a time.
+func TestAnEndFreesAPlanBehindAnotherRun(t *testing.T) {
+	s := about(at(spacelift.RunStateUnconfirmed, labels("gantry:managed", "gantry:confirm=auto")))
+	s.Block, s.blockRead = &spacelift.Block{What: spacelift.BlockRun, By: "01OTHER", Reason: "run 01OTHER goes first"}, t0
+	for ended, want := range map[time.Duration]Action{-time.Second: DoHold, time.Second: DoRead} {
+		if s.otherEnded = t0.Add(ended); s.Next().Do != want {
+			t.Errorf("another run ended %s after the check: decided %s, want %s", ended, s.Next().Do, want)
+		}
+	}
+}
