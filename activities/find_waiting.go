@@ -20,9 +20,6 @@ type FindWaitingInput struct {
 	Chain  bool                `json:"chain,omitempty"`
 	Stacks []spacelift.StackID `json:"stacks,omitempty"`
 
-	// Reached says that a chain signals the runs of the stacks that follow the run's.
-	Reached bool `json:"reached,omitempty"`
-
 	Chains FindChainsInput `json:"chains"` // the open chains; see FindChains
 }
 
@@ -43,10 +40,7 @@ const maxWaiting = 1000
 func (a *Activities) FindWaiting(ctx context.Context, in FindWaitingInput) (Waiting, error) {
 	stacks, followed := in.Stacks, true
 	if !in.Chain {
-		stacks, followed = a.knownFollowers(ctx, in.Run)
-	}
-	if in.Reached {
-		stacks = nil
+		stacks, followed = a.knownFollowers(in.Run)
 	}
 	found, err := a.waitingRuns(ctx, in.Run, append([]spacelift.StackID{in.Run.Stack}, stacks...))
 	if err != nil || !followed {
@@ -59,13 +53,35 @@ func (a *Activities) FindWaiting(ctx context.Context, in FindWaitingInput) (Wait
 	return Waiting{Runs: found, Chains: chains.Listening}, err
 }
 
-// knownFollowers returns the stacks that follow a run's, as far as this replica knows
-// them. followed is false if none does.
-func (a *Activities) knownFollowers(ctx context.Context, run spacelift.RunRef) (stacks []spacelift.StackID, followed bool) {
-	if _, ok := a.Accounts[run.Account]; !ok {
-		return nil, true
+// End is a run that may have ended.
+type End struct {
+	Run     spacelift.Run `json:"run"`
+	Waiting *Waiting      `json:"waiting,omitempty"` // for its end; nil if it has not ended, or that is not known
+}
+
+// waitingPatience bounds the search for what waits, for a caller that wants the run most.
+const waitingPatience = time.Second
+
+// ReadEnd reads a run that may have ended and, if it has, finds what waits for that.
+func (a *Activities) ReadEnd(ctx context.Context, in FindWaitingInput) (End, error) {
+	run, err := a.ReadRun(ctx, in.Run)
+	if err != nil || !run.State.Terminal() {
+		return End{Run: run}, err
 	}
-	known := a.graph(ctx, run.Account, followersWait, time.Time{})
+	ctx, cancel := context.WithTimeout(ctx, waitingPatience)
+	defer cancel()
+	waiting, err := a.FindWaiting(ctx, in)
+	if err != nil {
+		return End{Run: run}, nil //nolint:nilerr // the workflow searches again
+	}
+	return End{Run: run, Waiting: &waiting}, nil
+}
+
+// knownFollowers returns the stacks that follow a run's, as far as this replica knows
+// them: the few calls for the list are for those that must know. followed is false if none
+// does.
+func (a *Activities) knownFollowers(run spacelift.RunRef) (stacks []spacelift.StackID, followed bool) {
+	known := a.graphs.known(run.Account)
 	stacks = known.by[run.Stack]
 	return stacks, known.by == nil || len(stacks) > 0 || a.now().Sub(known.at) >= nobodyGood
 }

@@ -148,6 +148,17 @@ func (a *Activities) graph(ctx context.Context, account spacelift.Account, patie
 	return *known
 }
 
+// known returns which stack follows which, as last read. The maps are shared and must not
+// be changed.
+func (c *graphCache) known(account spacelift.Account) knownGraph {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known := c.accounts[account]; known != nil {
+		return *known
+	}
+	return knownGraph{}
+}
+
 func (a *Activities) readGraph(ctx context.Context, account spacelift.Account, known *knownGraph) {
 	ctx, cancel := context.WithTimeout(ctx, graphRead)
 	defer cancel()

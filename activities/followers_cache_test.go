@@ -200,3 +200,29 @@ func TestABurstOfRunsReadsFreshLists(t *testing.T) {
 		}
 	})
 }
+
+// An end looks for runs that wait among the followers that are known, and spends no call on
+// the list: chains need those.
+func TestAnEndSpendsNoCallOnFollowers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &lister{stacks: appFollows}
+		a := &Activities{Accounts: map[spacelift.Account]Spacelift{"acme": api}}
+		run := spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01"}
+		if stacks, followed := a.knownFollowers(run); len(stacks) > 0 || !followed {
+			t.Errorf("before any list is read: %v, followed %t", stacks, followed)
+		}
+		whoFollows(t, a)
+		calls := api.calls.Load()
+		if stacks, followed := a.knownFollowers(run); len(stacks) != 1 || stacks[0] != "app-prod" || !followed {
+			t.Errorf("%v, followed %t", stacks, followed)
+		}
+		run.Stack = "app-prod"
+		if stacks, followed := a.knownFollowers(run); len(stacks) > 0 || followed {
+			t.Errorf("nobody follows app-prod: %v, followed %t", stacks, followed)
+		}
+		<-time.After(time.Hour) // fake time
+		if stacks, followed := a.knownFollowers(run); len(stacks) > 0 || !followed || api.calls.Load() != calls {
+			t.Errorf("by an old list: %v, followed %t, after %d calls", stacks, followed, api.calls.Load())
+		}
+	})
+}

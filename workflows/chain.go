@@ -66,7 +66,9 @@ func (r *releaser) settle(ctx workflow.Context, next chain.Next) (done bool, err
 	}
 	if next.Finish && !r.signaled {
 		r.signaled = true
-		signalWaiting(ctx, activities.FindWaitingInput{Run: r.known.Root, Chain: true, Stacks: r.known.Unreached(), Chains: chainsOf(r.known.Root.Account)})
+		in := waitingFor(r.known.Root)
+		in.Chain, in.Stacks = true, r.known.Unreached()
+		signalEnd(ctx, in.Run, *findWaiting(ctx, in))
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}

@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/managed"
 )
 
@@ -107,6 +108,8 @@ type manager struct {
 
 	sender  sender
 	closeBy time.Time // until when an execution with a full history waits for its messages
+
+	waiting *activities.Waiting // what waits for the end that was just read; nil: not known
 
 	faulty bool // Gantry's own code failed
 }

@@ -104,7 +104,11 @@ func (m *manager) readRules(ctx workflow.Context, n managed.Next) error {
 
 // readRun reads the run to see what is true and who did it.
 func (m *manager) readRun(ctx workflow.Context, n managed.Next) error {
-	run, err := fetchRun(ctx, m.known.Run, n.Reason)
+	read := func() (spacelift.Run, error) { return fetchRun(ctx, m.known.Run, n.Reason) }
+	if m.known.ClaimsEnd() {
+		read = func() (spacelift.Run, error) { return m.readEnd(ctx, n.Reason) }
+	}
+	run, err := read()
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/activity"
+
 	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/managed"
 )
@@ -18,7 +20,10 @@ func TestTheEndOfARunSignalsThoseThatWait(t *testing.T) {
 			waiting.Runs = append(waiting.Runs, "run/acme/app-prod/1")
 		}
 		var sent []activities.SignalInput
-		r.env.OnActivity(r.acts.FindWaiting, anyArg, anyArg).Return(waiting, nil).Once()
+		r.env.OnActivity(r.acts.ReadEnd, anyArg, anyArg).Return(func(ctx context.Context, in activities.FindWaitingInput) (activities.End, error) {
+			run, err := r.Run(ctx, in.Run)
+			return activities.End{Run: run, Waiting: &waiting}, err
+		})
 		r.env.OnActivity(r.acts.TellOfRules, anyArg, anyArg).Return(func(_ context.Context, in activities.SignalInput) (activities.SignalResult, error) {
 			sent = append(sent, in)
 			return activities.SignalResult{}, nil
@@ -61,5 +66,22 @@ func TestASignaledEndLetsAPlanContinue(t *testing.T) {
 	})
 	if s := r.manage(); s.State != finished {
 		t.Errorf("ended in %s", s.State)
+	}
+}
+
+// The read that shows an end finds what waits for it too: an end that nothing waits for
+// costs no event of its own.
+func TestAnEndIsReadWithWhatWaitsForIt(t *testing.T) {
+	r := newRig(t, auto)
+	searched := 0
+	r.env.SetOnLocalActivityStartedListener(func(info *activity.Info, _ context.Context, _ []any) {
+		if info.ActivityType.Name == "FindWaiting" {
+			searched++
+		}
+	})
+	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+	r.at(time.Minute, func() { r.moves(applying, finished) })
+	if s := r.manage(); s.State != finished || searched > 0 {
+		t.Errorf("ended in %s after %d searches", s.State, searched)
 	}
 }

@@ -145,6 +145,12 @@ func (r *Record) unread() (claim RunEvent, ok bool) {
 	return claim, ok
 }
 
+// ClaimsEnd reports whether only a notification says that the run has ended.
+func (r *Record) ClaimsEnd() bool {
+	claim, ok := r.unread()
+	return ok && claim.State.Terminal()
+}
+
 // whyRead says why notifications make it necessary to read the run, as a part of
 // a sentence; empty if they don't.
 func (r *Record) whyRead() string {
