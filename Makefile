@@ -141,7 +141,7 @@ e2e: ## Drive the built programs over HTTP, and execute the documents' commands 
 .PHONY: schedules
 schedules: ## Run 200 random schedules in a storm of mishaps, on a seed of the day or on SEED
 	@seed=$${SEED:-$$(date -u +%Y%m%d)}; echo "seed $$seed: reproduce it with SEED=$$seed make schedules"; \
-		SEED=$$seed $(GOTESTSUM) -count=1 -timeout 20m ./e2e/schedules
+		SEED=$$seed $(GOTESTSUM) -count=1 -timeout 30m ./e2e/schedules
 
 .PHONY: faults
 faults: ## The same batch after batch, for as long as you like; it continues where it was. SEED=7 runs that batch alone

@@ -26,7 +26,7 @@ func TestSchedulesOfTheDay(t *testing.T) {
 	s := schedules.Series{
 		Results: t.ArtifactDir(),
 		Options: schedules.Options{
-			Programs: programs, Dir: schedules.MemoryFolder(), Schedules: 200, Storm: 40 * time.Second, Bound: 3 * time.Minute, Reconcile: 5 * time.Second, Progress: t.Logf,
+			Programs: programs, Dir: schedules.MemoryFolder(), Schedules: 200, Storm: 40 * time.Second, Bound: 5 * time.Minute, Reconcile: 5 * time.Second, Progress: t.Logf,
 		},
 	}
 	t.Logf("seed %d", seed)

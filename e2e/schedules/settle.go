@@ -46,7 +46,7 @@ func (b *Batch) settle(ctx context.Context) (moving bool) {
 }
 
 // mostBounds times the bound is the longest time that a batch may take to settle.
-const mostBounds = 4
+const mostBounds = 3
 
 // unsettled has what has not ended yet: nothing if everything has.
 type unsettled struct {

@@ -38,7 +38,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "run these mutants alone, with commas between; none is Gantry as it is")
 	flag.IntVar(&o.most, "most", 1000, "schedules after which a mutant has survived")
 	flag.IntVar(&o.batch.Schedules, "schedules", 25, "schedules of a mutant's first batch; each further one has twice as many, up to 250")
-	flag.DurationVar(&o.batch.Bound, "bound", 3*time.Minute, "longest time after the storm in which nothing moves before everything has ended")
+	flag.DurationVar(&o.batch.Bound, "bound", 5*time.Minute, "longest time after the storm in which nothing moves before everything has ended")
 	flag.DurationVar(&o.batch.Reconcile, "reconcile", 5*time.Second, "interval of Reconcile")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of the first batch of each mutant")
 	flag.StringVar(&o.keep, "keep", "", "folder for the histories that show a violation")
