@@ -53,7 +53,7 @@ func (a *Activities) act(ctx context.Context, ref spacelift.RunRef, stateVersion
 	}
 	patient := activity.GetInfo(ctx).Attempt < patience
 	check := func() (managed.ActResult, time.Time, error) {
-		run, err := a.upToDate(ctx, api, ref, stateVersion, patient)
+		run, err := a.upToDate(ctx, api, ref, stateVersion)
 		if err != nil {
 			return managed.ActResult{}, time.Time{}, err
 		}

@@ -45,8 +45,7 @@ func (a *Activities) DiagnoseFailure(ctx context.Context, in DiagnoseFailureInpu
 	if err != nil {
 		return Diagnosis{}, err
 	}
-	attempt := activity.GetInfo(ctx).Attempt
-	run, err := a.upToDate(ctx, api, in.Run, in.StateVersion, attempt < patience)
+	run, err := a.upToDate(ctx, api, in.Run, in.StateVersion)
 	if err != nil {
 		return Diagnosis{}, err
 	}
@@ -56,7 +55,7 @@ func (a *Activities) DiagnoseFailure(ctx context.Context, in DiagnoseFailureInpu
 	var tail spacelift.LogTail
 	if phase, ok := failedPhase(run); ok && in.ReadLogs && !decided(phase, newest(run)) {
 		tail, err = api.RunLogs(ctx, in.Run, phase, maxLogTail)
-		if err != nil && finalType(err) == "" && attempt < logPatience {
+		if err != nil && finalType(err) == "" && activity.GetInfo(ctx).Attempt < logPatience {
 			return Diagnosis{}, classify(ctx, err)
 		}
 	}

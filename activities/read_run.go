@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"go.temporal.io/sdk/activity"
+
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
@@ -61,13 +63,13 @@ func shorten(s string, limit int) string {
 }
 
 // upToDate reads a run. A run that is older than a state we know of is an error
-// worth another attempt, unless patience has run out.
-func (a *Activities) upToDate(ctx context.Context, api Spacelift, ref spacelift.RunRef, stateVersion int, patient bool) (spacelift.Run, error) {
+// worth another attempt, until behindPatience has run out.
+func (a *Activities) upToDate(ctx context.Context, api Spacelift, ref spacelift.RunRef, stateVersion int) (spacelift.Run, error) {
 	run, err := a.read(ctx, api, ref)
 	if err != nil {
 		return spacelift.Run{}, err
 	}
-	if patient && run.StateVersion < stateVersion && !run.State.Terminal() {
+	if activity.GetInfo(ctx).Attempt < behindPatience && run.StateVersion < stateVersion && !run.State.Terminal() {
 		return spacelift.Run{}, fmt.Errorf("the API shows run %s in %s (%d), older than the state version %d we know of",
 			ref, run.State, run.StateVersion, stateVersion)
 	}

@@ -39,7 +39,7 @@ func (a *Activities) ReplaceRun(ctx context.Context, in ReplaceRunInput) (Replac
 }
 
 func (a *Activities) replaceRun(ctx context.Context, api Spacelift, in ReplaceRunInput) (ReplaceRunResult, error) {
-	run, err := a.upToDate(ctx, api, in.Run, in.StateVersion, activity.GetInfo(ctx).Attempt < patience)
+	run, err := a.upToDate(ctx, api, in.Run, in.StateVersion)
 	if err != nil {
 		return ReplaceRunResult{}, err
 	}

@@ -254,3 +254,20 @@ func TestAForgedFlagStopsNoChain(t *testing.T) {
 		})
 	}
 }
+
+// A forged state that is ahead of the run is denied once the API had the time to catch
+// up, also while Gantry is about to discard the plan that it claims.
+func TestAForgedPlanIsDeniedDuringARejection(t *testing.T) {
+	r := newRig(t, auto)
+	r.at(time.Second, func() { r.moves(queued, planning) })
+	r.at(time.Minute, func() {
+		r.goes(unconfirmed)
+		forged := r.notification(-1)
+		forged.StateVersion++
+		r.signal(r.notification(-1), forged)
+	})
+	r.at(time.Minute+7*time.Second, func() { r.says(bob, managed.Reject, "") })
+	r.at(time.Minute+30*time.Second, func() { r.wants(managed.PhaseWaiting, "bob rejected the plan, which binds until the run has ended") })
+	r.at(time.Hour, func() { r.moves(discarded) })
+	r.manage()
+}
