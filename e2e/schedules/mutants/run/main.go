@@ -65,33 +65,80 @@ func (o options) run(ctx context.Context) error {
 	if o.programs, err = rig.Build(); err != nil {
 		return err
 	}
-	all := append(slices.Clone(mutants.All), mutants.Mutant{Name: mutants.None})
-	survived := 0
-	for _, m := range all {
-		was, done := known[m.Name]
+	var missing []mutants.Mutant
+	for _, m := range append(slices.Clone(mutants.All), mutants.Mutant{Name: mutants.None}) {
 		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), m.Name) {
 			continue
 		}
-		if done {
+		if was, done := known[m.Name]; done {
 			fmt.Fprintln(os.Stdout, was)
 			continue
 		}
-		r, err := o.play(ctx, m)
+		missing = append(missing, m)
+	}
+	return o.playAll(ctx, missing)
+}
+
+// playAll plays mutants, one after the other. A mutant that can't be built or played is
+// left for another time.
+func (o options) playAll(ctx context.Context, all []mutants.Mutant) error {
+	var failed error
+	for b := range o.builds(ctx, all) {
+		r, err := mutants.Result{}, b.err
+		if err == nil {
+			r, err = o.play(ctx, b)
+			err = errors.Join(err, o.remove(b))
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err != nil {
-			return fmt.Errorf("play %s: %w", m.Name, err)
+			failed = errors.Join(failed, fmt.Errorf("play %s: %w", b.mutant.Name, err))
+			continue
 		}
 		fmt.Fprintln(os.Stdout, r)
 		if err := o.note(r); err != nil {
 			return err
 		}
-		if r.Caught == (m.Name == mutants.None) {
-			survived++
+		if r.Caught == (r.Mutant == mutants.None) {
+			failed = errors.Join(failed, errors.New(r.String()))
 		}
 	}
-	if survived > 0 {
-		return fmt.Errorf("%d mutants survived, or Gantry itself broke a rule", survived)
+	return failed
+}
+
+// built is a mutant with its programs.
+type built struct {
+	mutant   mutants.Mutant
+	programs rig.Programs
+	err      error
+}
+
+// builds builds mutants, each while the one before it is played.
+func (o options) builds(ctx context.Context, all []mutants.Mutant) <-chan built {
+	ready := make(chan built)
+	go func() {
+		defer close(ready)
+		for _, m := range all {
+			b := built{mutant: m}
+			b.programs, b.err = o.build(ctx, m)
+			select {
+			case ready <- b:
+			case <-ctx.Done():
+				_ = o.remove(b) // a temporary one
+				return
+			}
+		}
+	}()
+	return ready
+}
+
+// remove removes what was built for a mutant.
+func (o options) remove(b built) error {
+	if b.err != nil || b.programs.Gantry == o.programs.Gantry {
+		return nil
 	}
-	return nil
+	return os.RemoveAll(filepath.Dir(b.programs.Gantry))
 }
 
 func (o options) note(r mutants.Result) error {
@@ -103,21 +150,11 @@ func (o options) note(r mutants.Result) error {
 }
 
 // play plays batches against a mutant, small ones first.
-func (o options) play(ctx context.Context, m mutants.Mutant) (mutants.Result, error) {
-	programs, err := o.build(ctx, m)
-	if err != nil {
-		return mutants.Result{}, err
-	}
-	if programs.Gantry != o.programs.Gantry {
-		defer func() { _ = os.RemoveAll(filepath.Dir(programs.Gantry)) }() // a temporary one
-	}
-	r := mutants.Result{Mutant: m.Name}
+func (o options) play(ctx context.Context, b built) (mutants.Result, error) {
+	r := mutants.Result{Mutant: b.mutant.Name}
 	for seed, size := o.seed, o.batch.Schedules; r.Schedules < o.most; seed, size = seed+1, min(2*size, largest) {
 		size = min(size, o.most-r.Schedules)
-		found, err := o.playBatch(ctx, m, programs, seed, size)
-		if ctx.Err() != nil {
-			return mutants.Result{}, context.Cause(ctx)
-		}
+		found, err := o.playBatch(ctx, b.mutant, b.programs, seed, size)
 		if err != nil {
 			return mutants.Result{}, err
 		}
