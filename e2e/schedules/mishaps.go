@@ -2,6 +2,7 @@ package schedules
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -14,18 +15,18 @@ import (
 // suffer lets a mishap happen at its time. It returns when the mishap is over, at
 // the end of the storm within moments.
 func (b *Batch) suffer(storm context.Context, m script.Mishap) {
-	if !sleep(storm, time.Until(b.begin.Add(m.At))) {
+	if !sleep(storm, time.Until(b.begin.Add(m.At))) || m.Kind == script.Clock && b.options.Programs.Clock == "" {
 		return
 	}
 	detail := ""
 	if m.Fault != nil {
 		detail = fmt.Sprintf("%s %s after=%t p=%.2f", m.Fault.Kind, m.Fault.Field, m.Fault.After, m.Fault.Probability)
 	}
-	b.History.Add(history.Record{Mishap: &history.Mishap{Kind: m.Kind, On: true, Target: m.Target, Detail: detail}})
+	b.History.Add(history.Record{Mishap: &history.Mishap{Kind: m.Kind, On: true, Target: m.Target, Detail: detail, Ahead: m.Ahead}})
 	if err := b.happen(storm, m); err != nil {
 		detail = err.Error()
 	}
-	b.History.Add(history.Record{Mishap: &history.Mishap{Kind: m.Kind, Target: m.Target, Detail: detail}})
+	b.History.Add(history.Record{Mishap: &history.Mishap{Kind: m.Kind, Target: m.Target, Detail: detail, Ahead: m.Ahead}})
 }
 
 func (b *Batch) happen(storm context.Context, m script.Mishap) error {
@@ -60,6 +61,11 @@ func (b *Batch) happen(storm context.Context, m script.Mishap) error {
 			err = p.FillDisk(-1) // a process that was started meanwhile has no limit
 		}
 		return err
+	case script.Clock:
+		g := b.gantry(m.Target)
+		err := b.restart(after, g, m.Ahead)
+		over()
+		return errors.Join(err, b.restart(after, g, 0))
 	case script.API:
 		id, err := b.Spacelift.InjectAPI(*m.Fault)
 		if err != nil {
@@ -104,6 +110,22 @@ func (b *Batch) happenOnce(ctx context.Context, m script.Mishap, over func()) er
 		return fmt.Errorf("there is no mishap %q", m.Kind)
 	}
 	return nil
+}
+
+// restart starts a process again with a clock that is ahead.
+func (b *Batch) restart(ctx context.Context, g *rig.Gantry, ahead time.Duration) error {
+	g.SetClock(ahead)
+	g.Stop()
+	return g.Start(ctx)
+}
+
+func (b *Batch) gantry(name string) *rig.Gantry {
+	for _, g := range b.Gantries() {
+		if g.Name == name {
+			return g
+		}
+	}
+	panic("no process of Gantry is called " + strconv.Quote(name))
 }
 
 func (b *Batch) process(name string) *rig.Process {

@@ -75,7 +75,7 @@ func (x *index) discardless(a act) string {
 	if plan.N == 0 {
 		return "Gantry discarded a run without a plan"
 	}
-	waited := a.call.Began - plan.Ended + x.slack()
+	waited := a.call.Began - plan.Ended + x.slack(a.span)
 	possible := x.policies(a.run.stack, a.span)
 	if len(possible) == 0 {
 		return ""

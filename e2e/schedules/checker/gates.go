@@ -55,8 +55,8 @@ func (f freeze) binds(x *index, stack string, s span) bool {
 	if f.declared.Ended >= s.from || slices.ContainsFunc(f.lifted, func(l rec) bool { return l.Began < s.to }) {
 		return false
 	}
-	return f.Binds(stack, x.wall(s.from).Add(-x.slack())) && f.Binds(stack, x.wall(s.to).Add(x.slack())) ||
-		f.Begin.IsZero() && f.Binds(stack, x.wall(s.to).Add(x.slack()))
+	return f.Binds(stack, x.wall(s.from).Add(-x.slack(s))) && f.Binds(stack, x.wall(s.to).Add(x.slack(s))) ||
+		f.Begin.IsZero() && f.Binds(stack, x.wall(s.to).Add(x.slack(s)))
 }
 
 // freezesBind finds confirmations during a freeze.
@@ -83,7 +83,7 @@ func windowsBind(x *index) []Violation {
 		possible := x.policies(a.run.stack, a.span)
 		open := len(possible) == 0
 		for _, e := range possible {
-			for t := x.wall(a.span.from).Add(-x.slack()); !open && !t.After(x.wall(a.span.to).Add(x.slack())); t = t.Add(50 * time.Millisecond) {
+			for t := x.wall(a.span.from).Add(-x.slack(a.span)); !open && !t.After(x.wall(a.span.to).Add(x.slack(a.span))); t = t.Add(50 * time.Millisecond) {
 				open = e.config.Open(e.policy, t)
 			}
 		}

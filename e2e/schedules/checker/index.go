@@ -33,8 +33,8 @@ type index struct {
 	pauses    []span  // of Gantry's processes
 	apiDown   []span  // something is wrong with Spacelift's API
 	ticked    time.Duration
-	skewed    bool // clocks were apart
-	moving    bool // things still ended when the time of the batch was over
+	clocks    []skew // of processes that were wrong
+	moving    bool   // things still ended when the time of the batch was over
 	ordeals   []ordeal
 
 	rule   string // that is applied now
@@ -139,7 +139,7 @@ func (x *index) sort(r rec) {
 		x.stacks[r.Stack.Stack] = append(x.stacks[r.Stack.Stack], r)
 	case r.Mishap != nil:
 		x.mishaps = append(x.mishaps, r)
-		x.skewed = x.skewed || strings.Contains(r.Mishap.Kind, "clock")
+		x.apart(r)
 	case r.Call != nil && r.Call.Actor == x.batch.Actor:
 		x.call(r)
 	case r.Machine != nil:
@@ -331,12 +331,39 @@ type effect struct {
 // wall converts an instant of the history to wall time.
 func (x *index) wall(t time.Duration) time.Time { return x.base.Add(t) }
 
-// slack returns the time by which clocks of processes may differ.
-func (x *index) slack() time.Duration {
-	if x.skewed {
-		return 5 * time.Second
+// skew is a time in which the clock of a process was ahead or behind.
+type skew struct {
+	span
+	target string
+	by     time.Duration
+}
+
+// apart takes the beginning or the end of a mishap with a clock.
+func (x *index) apart(r rec) {
+	m := r.Mishap
+	switch {
+	case m.Ahead == 0:
+	case m.On:
+		x.clocks = append(x.clocks, skew{span{r.Began, math.MaxInt64}, m.Target, m.Ahead.Abs()})
+	default:
+		for i := range x.clocks {
+			if c := &x.clocks[i]; c.target == m.Target && c.to == math.MaxInt64 {
+				c.to = r.Ended
+			}
+		}
 	}
-	return 250 * time.Millisecond
+}
+
+// slack returns the time by which clocks of processes may differ from the driver's in a
+// span.
+func (x *index) slack(s span) time.Duration {
+	most := 250 * time.Millisecond
+	for _, c := range x.clocks {
+		if c.overlaps(s) {
+			most = max(most, c.by+time.Second)
+		}
+	}
+	return most
 }
 
 // tick is the time within which Gantry notices what no notification said.

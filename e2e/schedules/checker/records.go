@@ -194,7 +194,7 @@ func freezesAreListed(x *index) []Violation {
 		for _, f := range frozen {
 			id := decode[freezeBody](f.declared.Request.Answer).ID
 			listed := slices.ContainsFunc(list.Freezes, func(l freezeBody) bool { return l.ID == id })
-			over := !f.End.IsZero() && !x.wall(q.Began).Add(-x.slack()).Before(f.End.Add(-2*x.slack()))
+			over := !f.End.IsZero() && !x.wall(q.Began).Add(x.slack(span{q.Began, q.Ended})).Before(f.End)
 			gone := slices.ContainsFunc(f.lifted, func(l rec) bool { return answered(l) && l.Ended < q.Began })
 			touched := slices.ContainsFunc(f.lifted, func(l rec) bool { return l.Began < q.Ended })
 			switch {
@@ -279,12 +279,15 @@ func identity(q rec) string {
 	made := decode[struct {
 		ID  string `json:"id"`
 		New string `json:"new"`
+		Run string `json:"run"`
 	}](q.Request.Answer)
 	switch q.Request.Operation {
 	case "declareFreeze":
 		return made.ID
 	case "retryRun":
 		return made.New
+	case "triggerRun":
+		return made.Run
 	}
 	return ""
 }

@@ -39,6 +39,7 @@ type flags struct {
 	minimise bool
 	play     string
 	report   string
+	clocks   bool
 }
 
 func main() {
@@ -60,6 +61,7 @@ func main() {
 	flag.IntVar(&f.schedule, "schedule", 0, "schedule to minimise")
 	flag.StringVar(&f.rule, "rule", "", "rule that the schedule breaks")
 	flag.StringVar(&f.play, "case", "", "play this file, which -minimise wrote")
+	flag.BoolVar(&f.clocks, "clocks", true, "let clocks of replicas be apart, for which Gantry is built a second time")
 	flag.StringVar(&f.report, "report", "", "write the counts of all results to this file, for docs/guarantees.md, and end")
 	flag.Parse()
 	if err := run(ctx, f); err != nil {
@@ -81,7 +83,10 @@ func run(ctx context.Context, f flags) (err error) {
 	if f.report != "" {
 		return report(f.series, f.report)
 	}
-	if o.Programs, err = rig.Build(); err != nil {
+	if o.Programs, err = rig.Build(); err == nil && f.clocks {
+		err = o.Programs.BuildClock()
+	}
+	if err != nil {
 		return err
 	}
 	switch {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,7 +36,12 @@ const (
 )
 
 // Programs are the binaries under test.
-type Programs struct{ Gantry, Temporal string }
+type Programs struct {
+	Gantry, Temporal string
+
+	// Clock is Gantry with a clock that can be moved; empty for no such mishaps.
+	Clock string
+}
 
 // Build compiles the programs.
 func Build() (p Programs, err error) {
@@ -44,6 +50,12 @@ func Build() (p Programs, err error) {
 	}
 	p.Temporal, err = program.Build("docker/temporal")
 	return p, err
+}
+
+// BuildClock compiles Gantry with a clock that can be moved.
+func (p *Programs) BuildClock() (err error) {
+	p.Clock, err = program.BuildWithClock("cmd/gantry")
+	return err
 }
 
 // Options say how a rig is built.
@@ -92,7 +104,12 @@ type Gantry struct {
 	dir  string
 	port int
 	opsP int
+
+	ahead atomic.Int64 // seconds by which its clock is ahead
 }
+
+// SetClock moves the clock of the process from its next start on.
+func (g *Gantry) SetClock(ahead time.Duration) { g.ahead.Store(int64(ahead / time.Second)) }
 
 // New returns a rig to start. Close it, whether or not it could be started.
 func New(h *history.Writer, o Options) *Rig {
@@ -271,7 +288,11 @@ func (r *Rig) newGantry(ctx context.Context, name, role string) (g *Gantry, err 
 	g.Process = &Process{
 		Name: name, history: r.History, log: filepath.Join(g.dir, "log"),
 		command: func() *exec.Cmd {
-			return r.program(r.options.Programs.Gantry, []string{"TEMPORAL_ADDRESS=" + r.address}, "serve", "--config", filepath.Join(g.dir, "gantry.yaml"))
+			binary, env := r.options.Programs.Gantry, []string{"TEMPORAL_ADDRESS=" + r.address}
+			if ahead := g.ahead.Load(); ahead != 0 {
+				binary, env = r.options.Programs.Clock, append(env, fmt.Sprintf("%s=%d", program.ClockVariable, ahead))
+			}
+			return r.program(binary, env, "serve", "--config", filepath.Join(g.dir, "gantry.yaml"))
 		},
 		ready: func(ctx context.Context) error { return get(ctx, g.URL+"/healthz") },
 	}

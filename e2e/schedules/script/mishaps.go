@@ -17,6 +17,8 @@ type Mishap struct {
 	// Fault is for mishaps of the API.
 	Fault *simulator.APIFault `json:"fault,omitempty"`
 	P     float64             `json:"p,omitempty"` // probability of each request or notification
+
+	Ahead time.Duration `json:"ahead,omitempty"` // of a clock; negative: behind
 }
 
 // The kinds of mishaps.
@@ -34,6 +36,7 @@ const (
 	Rotate       = "rotate-secret" // the webhook has another secret
 	Reconfigure  = "reconfigure"   // profiles change, and each process starts again
 	ReceiverDown = "receiver-down" // channels answer 503
+	Clock        = "clock"         // the clock of a process is Ahead
 )
 
 // Mishaps returns what goes wrong in a storm. Each kind happens: twice as often
@@ -75,6 +78,12 @@ func Mishaps(seed uint64, storm time.Duration) []Mishap {
 		if r.IntN(3) > 0 {
 			add(m)
 		}
+	}
+	if r.IntN(2) == 0 { // two replicas at once: one ahead, another behind
+		ahead, behind := span(time.Minute, 5*time.Minute), -span(time.Minute, 5*time.Minute)
+		first := r.IntN(2)
+		add(Mishap{Kind: Clock, Target: processes[first], Ahead: ahead, For: span(8*time.Second, 20*time.Second)})
+		add(Mishap{Kind: Clock, Target: processes[1-first], Ahead: behind, For: span(8*time.Second, 20*time.Second)})
 	}
 	slices.SortStableFunc(all, func(a, b Mishap) int { return int(a.At - b.At) })
 	return all
