@@ -104,7 +104,8 @@ func (j *janitor) tend(ctx context.Context, run rig.Run) {
 		j.decideNatively(run)
 	case r.Status != http.StatusOK || json.Unmarshal(r.Answer, &e) != nil:
 		return // Gantry must learn of it first
-	case e.WaitingFor.What == "labels", e.WaitingFor.What == "gate" && slices.ContainsFunc(st.Labels, isWindow):
+	case e.WaitingFor.What == "labels", e.WaitingFor.What == "policy",
+		e.WaitingFor.What == "gate" && slices.ContainsFunc(st.Labels, shutsGate):
 		j.relabel(run, st.Labels)
 	case st.Deleting:
 		j.step(run, script.NativeDiscard, "joe") // Gantry does nothing more for the stack, and its destruction waits for the run
@@ -141,7 +142,10 @@ func (j *janitor) unchain(ctx context.Context, run rig.Run, below bool) {
 	}
 }
 
-func isWindow(label string) bool { return strings.HasPrefix(label, "gantry:window=") }
+// shutsGate reports whether a label may close the gate for good.
+func shutsGate(label string) bool {
+	return strings.HasPrefix(label, "gantry:window=") || strings.HasPrefix(label, "gantry:profile=")
+}
 
 // step does something to the stack of a run in Spacelift.
 func (j *janitor) step(run rig.Run, do, who string) {

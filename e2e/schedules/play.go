@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -156,7 +157,7 @@ func (b *Batch) take(ctx context.Context, number, index int, s history.ScriptSte
 		var made spacelift.RunID
 		made, err = act(b, s, run)
 		step.Run = cmp.Or(string(made), step.Run)
-	case !found && s.Do != script.Freeze && s.Do != script.Lift:
+	case !found && !slices.Contains([]string{script.Freeze, script.Lift, script.Ask, script.List, script.Forecast}, s.Do):
 		err = errors.New("the stack has no run yet")
 	default:
 		err = b.request(ctx, number, s, run)

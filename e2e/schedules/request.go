@@ -33,6 +33,15 @@ func (b *Batch) request(ctx context.Context, number int, s history.ScriptStep, r
 		return b.lift(ctx, number, ask)
 	case script.Skip, script.StopChain:
 		return b.onChain(ctx, s, ask)
+	case script.Ask:
+		ask.Operation, ask.Path, ask.Run, ask.Body = "triggerRun", "stacks/"+s.Stack+"/runs", "", note("schedules: ask")
+	case script.Forecast:
+		ask.Operation, ask.Method, ask.Path, ask.Run = "previewFollowers", http.MethodGet, "stacks/"+s.Stack+"/followers", ""
+	case script.List:
+		for _, operation := range []string{"listRuns", "listStacks"} {
+			b.pages(ctx, rig.Ask{Who: s.Who, Operation: operation, Path: lists[operation], Schedule: number}, func([]byte) {})
+		}
+		return nil
 	case script.Read:
 		b.read(ctx, s.Who, run, "getRun", "explainRun", "listTimeline")
 		return nil
@@ -170,6 +179,9 @@ func (b *Batch) read(ctx context.Context, who string, run rig.Run, operations ..
 		})
 	}
 }
+
+// lists maps the operations that list to their paths.
+var lists = map[string]string{"listRuns": "/v1/runs?pageSize=200", "listStacks": "stacks?pageSize=200"}
 
 // shows maps the operations that show a run to their paths below it.
 var shows = map[string]string{"getRun": "", "explainRun": "explain", "listTimeline": "timeline"}

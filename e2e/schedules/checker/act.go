@@ -111,6 +111,11 @@ func (x *index) askers(r *run, until time.Duration) []string {
 		if by := r.first().Trigger; by != "" && by != x.batch.Actor && x.stacks[by] == nil {
 			all = append(all, by)
 		}
+		for _, q := range x.requests {
+			if x.madeBy(q) == r && q.Began <= until {
+				all = append(all, q.Request.Who)
+			}
+		}
 		if r.retryOf != nil {
 			for _, q := range r.retryOf.requests {
 				if q.Request.Operation == "retryRun" && answered(q) && q.Began <= until {

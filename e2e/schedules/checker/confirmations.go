@@ -97,6 +97,9 @@ const outside = "the labels leave the plan to people in Spacelift"
 
 // forbids returns why Gantry may not confirm the plan whatever people decide.
 func (e effect) forbids(plan model.Plan) string {
+	if held := e.policy.Held(plan); held != "" {
+		return "an expression holds plans that destroy " + held
+	}
 	switch e.policy.Decider(plan) {
 	case model.Nobody:
 		if !e.policy.Managed {
@@ -161,7 +164,7 @@ func (x *index) lacks(a act, plan rec, e effect, asked bool) string {
 	for _, q := range a.run.verdicts("approve") {
 		why := x.unbound(a, plan, q)
 		if why == "" {
-			why = e.config.MayApprove(e.policy, judged, q.Request.Who, e.config.May(q.Request.Who, "approver", a.run.stack, x.space(a.run.stack)))
+			why = e.config.MayApprove(e.policy, judged, q.Request.Who, x.may(e.config, q, "approver", a.run.stack))
 		}
 		if why == "" {
 			bearer, _ := e.config.Token(q.Request.Who)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -310,6 +311,70 @@ var faults = []fault{
 		d.records[i].Request.Status, d.records[i].Request.Problem = 403, "forbidden"
 		return d.done()
 	})},
+	{"a list shows a stack to somebody without a role", "scopes", at(request("listStacks"), func(d *draft, i int) []rec {
+		for j, p := range d.records[1].Setup.People {
+			if p.Name == d.records[i].Request.Who {
+				d.records[1].Setup.People[j].Role, d.records[1].Setup.People[j].Scopes = "", []history.Scope{{Role: "viewer", Labels: []string{"team:blue"}}}
+			}
+		}
+		return d.done()
+	})},
+	{"Gantry names a run that isn't there", "asked-runs", at(request("triggerRun"), func(d *draft, i int) []rec {
+		d.records[i].Request.Answer = text(map[string]any{"run": "R77"})
+		return d.done()
+	})},
+	{"Gantry triggers a run that nobody asked for", "asked-runs", at(mutation("runTrigger"), func(d *draft, i int) []rec {
+		c := *d.records[i].Call
+		c.Metadata = "trigger/acme/again"
+		return d.insert(i+1, rec{Call: &c})
+	})},
+	{"who asked for the run approves it", "approvals", at(func(r rec) bool {
+		return request("decideRun")(r) && r.Request.Who == "ann" && decision(r).Verdict == "approve"
+	}, func(d *draft, i int) []rec {
+		q := d.records[i].Request
+		for j := range d.records {
+			if s := d.records[j].RunState; s != nil {
+				s.Trigger = gantry
+			}
+		}
+		began := slices.IndexFunc(d.records, func(r rec) bool { return entering("QUEUED")(r) && r.RunState.Run == q.Run })
+		return d.insert(began+1, rec{Request: &history.Request{Who: "ann", Operation: "triggerRun", Stack: q.Stack, Status: 201, Answer: text(map[string]any{"run": q.Run})}})
+	})},
+	{"a plan waits for a run that has ended", "current", func(d *draft) []rec {
+		i := d.lastView()
+		if i < 0 {
+			return nil
+		}
+		q := *d.records[i].Request
+		q.Operation, q.Answer = "explainRun", text(map[string]any{"waitingFor": map[string]any{"what": "chain", "reason": "run " + q.Run + " of " + q.Stack + " works on the same commit and has not ended"}})
+		return d.insert(i, rec{Request: &q})
+	}},
+	{"a preview leaves a stack out", "previews", at(request("previewFollowers"), func(d *draft, i int) []rec {
+		d.records[i].Request.Answer = text(map[string]any{"followers": []any{}})
+		return d.done()
+	})},
+	{"an expression holds the plan", "policy", func(d *draft) []rec {
+		if !slices.ContainsFunc(d.records, func(r rec) bool { return r.Stack != nil && slices.Contains(r.Stack.Labels, "gantry:profile=guarded") }) {
+			return nil
+		}
+		for i := range d.records {
+			if s := d.records[i].RunState; s != nil {
+				s.Destroys = []string{"aws_kms_key"}
+			}
+		}
+		return d.done()
+	}},
+	{"an expression leaves the plan to people", "approvals", func(d *draft) []rec {
+		if !slices.ContainsFunc(d.records, func(r rec) bool { return r.Stack != nil && slices.Contains(r.Stack.Labels, "gantry:profile=guarded") }) {
+			return nil
+		}
+		for i := range d.records {
+			if s := d.records[i].RunState; s != nil && s.Delta != nil {
+				s.Delta.Added = 4
+			}
+		}
+		return d.done()
+	}},
 	{"a check is missing", "fresh-check", beforeRead("runConfirm", func(d *draft, read int, _ rec) []rec { return d.remove(read) })},
 	{"a check is old", "fresh-check", at(mutation("runConfirm"), func(d *draft, i int) []rec {
 		for j := i; j < len(d.records); j++ {
@@ -461,7 +526,7 @@ var faults = []fault{
 		}
 		return d.done()
 	})},
-	{"a stack is triggered twice in a chain", "triggers", at(mutation("runTrigger"), func(d *draft, i int) []rec { return d.insert(i+1, rec{Call: d.records[i].Call}) })},
+	{"a stack is triggered twice in a chain", "triggers", at(func(r rec) bool { return mutation("runTrigger")(r) && strings.HasPrefix(r.Call.Metadata, "chain/") }, func(d *draft, i int) []rec { return d.insert(i+1, rec{Call: d.records[i].Call}) })},
 	{"a stack is triggered that has a run", "triggers", at(func(r rec) bool { return entering("FINISHED")(r) && r.RunState.Stack == "s1-a" }, func(d *draft, i int) []rec {
 		if !hasStack(d, "s1-b") {
 			return nil
@@ -665,6 +730,9 @@ var faults = []fault{
 	})},
 	{"a run never ends", "settled", at(func(r rec) bool { return entering("FINISHED")(r) || entering("DISCARDED")(r) }, func(d *draft, i int) []rec { return d.remove(i) })},
 	{"an execution never ends", "executions", at(func(r rec) bool { return r.Execution != nil && r.Execution.Run == "R1" }, func(d *draft, i int) []rec {
+		if slices.ContainsFunc(d.records, request("triggerRun")) {
+			return nil // it waits for a chain that may own it
+		}
 		d.records[i].Execution.Status = "Running"
 		return d.done()
 	})},

@@ -3,6 +3,7 @@ package checker
 import (
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/gantryhq/gantry/e2e/schedules/model"
 )
@@ -11,7 +12,7 @@ import (
 // the stack, and such as were refused for want of a role that holds (docs/how-to/sign-in.md); and requests
 // of strangers that were taken. That the refused ones changed nothing, the rules about decisions and freezes say.
 func scopesBind(x *index) []Violation {
-	var all []Violation
+	all := x.overheard()
 	for _, q := range x.requests {
 		role := model.RoleFor(q.Request.Operation)
 		if role == "" || q.Request.Stack == "" || len(x.stacks[q.Request.Stack]) == 0 {
@@ -19,7 +20,7 @@ func scopesBind(x *index) []Violation {
 		}
 		var grants []model.Grant
 		for _, c := range x.configs(span{q.Began, q.Ended}) {
-			grants = append(grants, c.May(q.Request.Who, role, q.Request.Stack, x.space(q.Request.Stack)))
+			grants = append(grants, x.may(c, q, role, q.Request.Stack))
 		}
 		every := func(g model.Grant) bool {
 			return len(grants) > 0 && !slices.ContainsFunc(grants, func(o model.Grant) bool { return o != g })
@@ -33,6 +34,33 @@ func scopesBind(x *index) []Violation {
 			all = append(all, violation(q.Request.Path, q.Request.Who+" doesn't have the role "+role+" for "+q.Request.Stack+", and the request was not refused for that", q))
 		case every(model.Held) && forbidden:
 			all = append(all, violation(q.Request.Path, q.Request.Who+" has the role "+role+" for "+q.Request.Stack+", and the request was refused as if not", q))
+		}
+	}
+	return all
+}
+
+// may returns whether a role of the caller's held for a stack at a request, or lately.
+func (x *index) may(c model.Config, q rec, role, stack string) model.Grant {
+	return c.May(q.Request.Who, role, stack, x.space(stack), slices.Concat(x.labelled(stack, span{q.Began - lately, q.Ended})...)...)
+}
+
+// lately is the time in which Gantry learns of other labels for the scopes of roles.
+const lately = 2 * time.Minute
+
+// overheard finds lists that show a stack to somebody without a role for it.
+func (x *index) overheard() []Violation {
+	var all []Violation
+	for _, q := range x.requests {
+		if q.Request.Operation != "listRuns" && q.Request.Operation != "listStacks" || !answered(q) {
+			continue
+		}
+		x.judged(nil, span{q.Began, q.Ended})
+		list := decode[struct{ Runs, Stacks []struct{ Stack string } }](q.Request.Answer)
+		for _, l := range append(list.Runs, list.Stacks...) {
+			configs := x.configs(span{q.Began, q.Ended})
+			if len(x.stacks[l.Stack]) > 0 && len(configs) > 0 && !slices.ContainsFunc(configs, func(c model.Config) bool { return x.may(c, q, "viewer", l.Stack) != model.Never }) {
+				all = append(all, violation(q.Request.Path, "the list shows "+l.Stack+" to "+q.Request.Who+", who has no role for it", q))
+			}
 		}
 	}
 	return all

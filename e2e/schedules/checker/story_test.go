@@ -47,6 +47,7 @@ func newStory() *story {
 			{Name: "office", Confirm: "auto", Windows: []string{"day"}},
 			{Name: "databases", Confirm: "auto", Approvals: 1, Approvers: "platform", ApprovalsWhen: []history.ApprovalWhen{history.WhenDestroyed("aws_db_instance", 1, "platform")}},
 			{Name: "floor", Confirm: "manual", Approvals: 2, Approvers: "platform"},
+			{Name: "guarded", ConfirmBelow: 4, HoldsDestroying: "aws_kms_key", Approvals: 1},
 		},
 		Floors:   []history.Floor{{Name: "floor", Spaces: []string{"production"}, Profile: "floor"}},
 		Windows:  []history.Window{{Name: "day", Allow: []history.Period{{Start: wallStart.Add(-time.Hour), End: wallStart.Add(time.Hour)}}}},
@@ -285,6 +286,43 @@ func (s *story) trigger(stack, commit string, root *tale) *tale {
 	return r
 }
 
+// asked has Gantry trigger a run that a person asks for.
+func (s *story) asked(who, key, stack string) *tale {
+	began := len(s.records)
+	s.add(5*time.Millisecond, rec{Call: &history.Call{
+		Kind: "query", Operation: "Stack", Fields: []string{"stack"}, Actor: gantry, Executed: true, Status: 200,
+		Stacks: []history.StackSeen{{Stack: stack, Labels: s.labels(stack)}},
+	}})
+	s.add(5*time.Millisecond, rec{Call: &history.Call{
+		Kind: "mutation", Fields: []string{"runTrigger"}, Arguments: map[string]any{"stack": stack}, Actor: gantry, Executed: true, Status: 200, Metadata: "trigger/acme/" + stack,
+	}})
+	s.ids++
+	r := &tale{stack: stack, id: fmt.Sprintf("R%d", s.ids), commit: "c9", author: "carol", trigger: gantry, typ: "TRACKED", version: -1, labels: s.labels(stack)}
+	s.runs = append(s.runs, r)
+	s.enter(r, "QUEUED", "", "")
+	for range 2 { // once more under the key
+		i := s.request(&history.Request{
+			Replica: "one", Who: who, Operation: "triggerRun", Method: "POST", Path: "/v1/stacks/" + stack + "/runs", Key: key, Stack: stack, Status: 201, Answer: text(map[string]any{"run": r.id}),
+		})
+		s.records[i].Began = s.records[began].Began
+	}
+	for _, state := range []string{"PREPARING", "INITIALIZING", "PLANNING"} {
+		s.enter(r, state, "", "")
+	}
+	r.delta = &history.Delta{Added: 1}
+	s.enter(r, "UNCONFIRMED", "", "")
+	return r
+}
+
+// preview shows a person what follows a stack.
+func (s *story) preview(who, stack string, followers ...string) {
+	var all []map[string]any
+	for _, f := range followers {
+		all = append(all, map[string]any{"stack": f, "released": true})
+	}
+	s.request(&history.Request{Replica: "one", Who: who, Operation: "previewFollowers", Method: "GET", Path: "/v1/" + stack + "/followers", Stack: stack, Status: 200, Answer: text(map[string]any{"followers": all})})
+}
+
 // retry has Gantry retry a failed run.
 func (s *story) retry(of *tale) *tale {
 	s.read(of)
@@ -410,12 +448,30 @@ var stories = map[string]func() []rec{
 		s.stack("s1-a", "gantry:confirm=auto")
 		s.stack("s1-b", "gantry:confirm=auto", "gantry:after=s1-a")
 		s.now += 20 * time.Second // the order is known for a while
+		s.preview("ann", "s1-a", "s1-b")
 		root := s.push("s1-a", "c1")
 		root.followers = []string{"s1-b"}
 		s.confirm(root)
 		s.finish(root)
 		s.now += 5 * time.Second
 		r := s.trigger("s1-b", "c1", root)
+		s.confirm(r)
+		s.finish(r)
+		return s.end()
+	},
+	"a run that somebody asks for": func() []rec {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=auto")
+		r := s.asked("ann", "k1", "s1-a")
+		s.confirm(r)
+		s.finish(r)
+		s.request(&history.Request{Replica: "one", Who: "bob", Operation: "listStacks", Method: "GET", Path: "/v1/stacks", Status: 200, Answer: text(map[string]any{"stacks": []map[string]any{{"stack": "s1-a"}}})})
+		return s.end()
+	},
+	"a plan below the number of an expression": func() []rec {
+		s := newStory()
+		s.stack("s1-a", "gantry:profile=guarded")
+		r := s.push("s1-a", "c1")
 		s.confirm(r)
 		s.finish(r)
 		return s.end()

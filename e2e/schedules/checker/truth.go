@@ -65,7 +65,29 @@ func answersAreTrue(x *index) []Violation { return x.claims(false) }
 
 // answersAreCurrent finds old answers, and what was forged long ago, while nothing
 // goes wrong.
-func answersAreCurrent(x *index) []Violation { return x.claims(true) }
+func answersAreCurrent(x *index) []Violation { return append(x.claims(true), x.idleWaits()...) }
+
+// idleWaits finds explanations that a run waits for the end of another one, long after
+// that: an end signals whatever waits for it (docs/how-to/chains.md, "Plan for waits").
+func (x *index) idleWaits() []Violation {
+	var all []Violation
+	for _, r := range x.order {
+		for _, q := range r.operations("explainRun") {
+			w := decode[struct{ WaitingFor struct{ What, Reason string } }](q.Request.Answer).WaitingFor
+			if !answered(q) || w.What != "chain" || !strings.Contains(w.Reason, "has not ended") || x.trouble(q) {
+				continue
+			}
+			x.judged(r, span{q.Began, q.Ended})
+			for _, o := range x.order {
+				end := o.at(q.Began - x.tick())
+				if strings.Contains(w.Reason, o.id) && end.N > 0 && ended(end.RunState.State) {
+					all = append(all, violation(r.name(), "the run still waits for the end of "+o.name(), end, q))
+				}
+			}
+		}
+	}
+	return firstOf(all)
+}
 
 // claims finds answers that are untrue, or old.
 func (x *index) claims(old bool) []Violation {

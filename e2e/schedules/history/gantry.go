@@ -19,7 +19,12 @@ type Request struct {
 	Answer    Raw    `json:"answer,omitempty"`
 	Error     string `json:"error,omitempty"` // of the connection
 	Janitor   bool   `json:"janitor,omitempty"`
-	Contract  string `json:"contract,omitempty"` // what of the answer doesn't fit openapi/gantry.yaml
+
+	// Unchanged says that Gantry answered 304: Answer is the one that it says is still
+	// right, and Status is that one's.
+	Unchanged bool `json:"unchanged,omitempty"`
+
+	Contract string `json:"contract,omitempty"` // what of the answer doesn't fit openapi/gantry.yaml
 }
 
 // Message is a notification that Gantry sent to a channel.
@@ -61,6 +66,8 @@ type Mishap struct {
 	On     bool   `json:"on"`
 	Target string `json:"target,omitempty"`
 	Detail string `json:"detail,omitempty"`
+
+	Ahead time.Duration `json:"ahead,omitempty"` // of the clock of the target; negative: behind
 }
 
 // Execution is an execution in Temporal at the end of a batch.

@@ -76,6 +76,8 @@ type Profile struct {
 	Approvals       int               `json:"approvals,omitempty" yaml:"approvals,omitempty"`
 	Approvers       string            `json:"approvers,omitempty" yaml:"approvers,omitempty"`
 	ApprovalsWhen   []ApprovalWhen    `json:"approvalsWhen,omitempty" yaml:"approvalsWhen,omitempty"`
+	ConfirmBelow    Below             `json:"confirmBelow,omitempty" yaml:"confirmWhen,omitempty"`
+	HoldsDestroying Destroying        `json:"holdsDestroying,omitempty" yaml:"holdWhen,omitempty"`
 	SelfApproval    *bool             `json:"selfApproval,omitempty" yaml:"selfApproval,omitempty"`
 	ApprovalTimeout string            `json:"approvalTimeout,omitempty" yaml:"approvalTimeout,omitempty"`
 	OnTimeout       string            `json:"onTimeout,omitempty" yaml:"onTimeout,omitempty"`
@@ -98,6 +100,22 @@ type ApprovalWhen struct {
 	When     string `json:"when" yaml:"when"`
 	Needed   int    `json:"needed" yaml:"needed"`
 	Group    string `json:"group,omitempty" yaml:"group,omitempty"`
+}
+
+// Below is an expression that is true of plans with fewer changes; 0 is none. Like
+// Destroying, it is a value and not a text, so that the model needs no interpreter.
+type Below int
+
+// MarshalYAML returns the expression.
+func (b Below) MarshalYAML() (any, error) { return fmt.Sprintf("plan.total < %d", b), nil }
+
+// Destroying is an expression that is true of plans that destroy a resource of the type;
+// empty for none.
+type Destroying string
+
+// MarshalYAML returns the expression.
+func (d Destroying) MarshalYAML() (any, error) {
+	return fmt.Sprintf("resources.exists(r, r.destroys && r.type == %q)", string(d)), nil
 }
 
 // WhenDestroyed returns approvals of plans that destroy a resource of a type.
@@ -156,6 +174,7 @@ type Scope struct {
 	Role   string   `json:"role"`
 	Spaces []string `json:"spaces,omitempty"` // with those below them
 	Stacks []string `json:"stacks,omitempty"` // * stands for any text
+	Labels []string `json:"labels,omitempty"` // that the stack has, as Spacelift shows it
 }
 
 // Script is a schedule as its seed made it.

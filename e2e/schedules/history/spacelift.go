@@ -72,6 +72,9 @@ type Delta struct {
 	Deleted int `json:"deleted"`
 }
 
+// Total returns how many resources the plan changes.
+func (d Delta) Total() int { return d.Added + d.Changed + d.Deleted }
+
 // Stack is a stack after something about it changed.
 type Stack struct {
 	Stack      string   `json:"stack"`

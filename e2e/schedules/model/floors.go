@@ -63,6 +63,14 @@ func (r *resolution) tighten(by Policy) {
 			p.ApprovalsWhen = append(slices.Clone(p.ApprovalsWhen), w)
 		}
 	}
+	if by.Below > 0 && (p.Below == 0 || by.Below < p.Below) {
+		p.Below = by.Below
+	}
+	for _, h := range by.Holds {
+		if !slices.Contains(p.Holds, h) {
+			p.Holds = append(slices.Clone(p.Holds), h)
+		}
+	}
 	p.Timeout = shorter(p.Timeout, by.Timeout)
 	p.Discards, p.KeepOldPlans = p.Discards || by.Discards, p.KeepOldPlans && by.KeepOldPlans
 	for _, w := range by.Windows {

@@ -31,6 +31,8 @@ type Policy struct {
 	Approvals       int  // 0 if not set; then one is enough
 	Approvers       string
 	ApprovalsWhen   []history.ApprovalWhen
+	Below           int      // Gantry confirms plans with fewer changes alone; 0 if not set
+	Holds           []string // types of resources whose destruction holds a plan
 	SelfApproval    bool
 	Timeout         time.Duration
 	Discards        bool // whether a time limit discards the plan
@@ -183,6 +185,12 @@ func (r *resolution) of(from history.Profile) Policy {
 	if from.Limits != nil {
 		p.Limits = *from.Limits
 	}
+	if p.Below = int(from.ConfirmBelow); p.Below > 0 && p.Confirm == "" {
+		p.Confirm = "auto"
+	}
+	if from.HoldsDestroying != "" {
+		p.Holds = []string{string(from.HoldsDestroying)}
+	}
 	if len(p.Types) == 0 {
 		p.Types = []string{"TRACKED"}
 	}
@@ -260,7 +268,7 @@ func (r *resolution) duration(key, value string) time.Duration {
 // nobodyAsked finds settings about people for a stack that never asks any.
 func (r *resolution) nobodyAsked() {
 	p := &r.policy
-	if p.Confirm != "auto" || len(p.ApprovalsWhen) > 0 || p.Limits != (history.Limits{}) || (p.Approvals == 0 && p.Approvers == "" && p.Timeout == 0) {
+	if p.Confirm != "auto" || len(p.ApprovalsWhen) > 0 || p.Below > 0 || p.Limits != (history.Limits{}) || (p.Approvals == 0 && p.Approvers == "" && p.Timeout == 0) {
 		return
 	}
 	if p.Drift && slices.Equal(p.Types, []string{"TRACKED"}) && cmp.Or(len(r.values["approvals"]), len(r.values["approvers"]), len(r.values["approval-timeout"])) > 0 {

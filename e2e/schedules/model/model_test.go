@@ -50,6 +50,10 @@ func TestMay(t *testing.T) {
 			t.Errorf("%+v: %s", g, got)
 		}
 	}
+	c.People = append(c.People, history.Person{Name: "lea", Scopes: []history.Scope{{Role: "viewer", Labels: []string{"team:blue"}}}})
+	if has, lacks := c.May("lea", "viewer", "s1-a", "", "env:prod", "team:blue"), c.May("lea", "viewer", "s1-a", "", "env:prod"); has != Open || lacks != Never {
+		t.Errorf("a role by label is %s with the label and %s without", has, lacks)
+	}
 }
 
 // Labels only tighten what a locked rule sets.

@@ -39,10 +39,21 @@ func (p Policy) Decider(plan Plan) Decider {
 		return People
 	case p.Confirm == "no-deletes" && (plan.Delta == nil || plan.Delta.Deleted > 0):
 		return People
-	case !p.fits(plan.Delta), len(p.extra(plan)) > 0:
+	case !p.fits(plan.Delta), len(p.extra(plan)) > 0, p.Below > 0 && (plan.Delta == nil || plan.Delta.Total() >= p.Below):
 		return People
 	}
 	return Gantry
+}
+
+// Held returns the type of a resource whose destruction holds the plan, whoever approves
+// it; empty for none (docs/how-to/resource-policies.md).
+func (p Policy) Held(plan Plan) string {
+	for _, h := range p.Holds {
+		if slices.Contains(plan.Destroys, h) {
+			return h
+		}
+	}
+	return ""
 }
 
 // fits reports whether a plan is within the limits; one with unknown changes isn't.

@@ -10,8 +10,8 @@ import (
 // Grant says whether a role holds.
 type Grant string
 
-// The grants. A role that holds by space may be unknown to Gantry for a while, and for a
-// stack that it doesn't manage.
+// The grants. A role that holds by space or label may be unknown to Gantry for a while, and
+// for a stack that it doesn't manage.
 const (
 	Held    Grant = "held"
 	Open    Grant = "open"
@@ -19,9 +19,9 @@ const (
 	Unknown Grant = "unknown" // nobody that Gantry trusts vouches for the caller
 )
 
-// May returns whether the bearer of a token has a role for a stack
-// (docs/how-to/sign-in.md, "Give roles").
-func (c Config) May(token, role, stack, space string) Grant {
+// May returns whether the bearer of a token has a role for a stack, given its space and
+// every label that it had lately (docs/how-to/sign-in.md, "Give roles").
+func (c Config) May(token, role, stack, space string, labels ...string) Grant {
 	bearer, found := c.Token(token)
 	switch {
 	case !found:
@@ -36,9 +36,10 @@ func (c Config) May(token, role, stack, space string) Grant {
 	for _, s := range bearer.Scopes {
 		switch {
 		case !includes(s.Role, role) || len(s.Stacks) > 0 && !slices.ContainsFunc(s.Stacks, func(p string) bool { return matches(p, stack) }):
-		case len(s.Spaces) == 0:
+		case len(s.Labels) > 0 && !slices.ContainsFunc(s.Labels, func(l string) bool { return slices.Contains(labels, l) }):
+		case len(s.Spaces)+len(s.Labels) == 0:
 			return Held
-		case in(space, s.Spaces):
+		case len(s.Spaces) == 0 || in(space, s.Spaces):
 			best = Open
 		}
 	}
@@ -86,7 +87,7 @@ func RoleFor(operation string) string {
 }
 
 var roles = map[string][]string{
-	"viewer":   {"getRun", "explainRun", "listTimeline"},
+	"viewer":   {"getRun", "explainRun", "listTimeline", "previewFollowers"},
 	"approver": {"decideRun"},
-	"operator": {"retryRun", "stopRun", "declareFreeze"},
+	"operator": {"retryRun", "stopRun", "declareFreeze", "triggerRun"},
 }

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"path"
+	"sync"
 	"time"
 
 	"github.com/gantryhq/gantry/e2e/schedules/history"
@@ -22,6 +23,7 @@ type Client struct {
 	replicas []*Gantry
 	bearer   func(name string) string // token of a person
 	http     *http.Client
+	answers  sync.Map // the last one to each GET of a person: tagged
 }
 
 func newClient(h *history.Writer, replicas []*Gantry, bearer func(name string) string) *Client {
@@ -96,6 +98,7 @@ func (c *Client) exchange(ctx context.Context, g *Gantry, a Ask, record *history
 	if a.Key != "" {
 		req.Header.Set("Idempotency-Key", a.Key)
 	}
+	known := c.known(req, a.Who)
 	res, err := c.http.Do(req)
 	if err != nil {
 		return err
@@ -109,10 +112,37 @@ func (c *Client) exchange(ctx context.Context, g *Gantry, a Ask, record *history
 	if err := conformance.Check(req, conformance.Answer{Status: res.StatusCode, Header: res.Header, Body: answer}); err != nil {
 		record.Contract = err.Error()
 	}
+	if res.StatusCode == http.StatusNotModified {
+		record.Status, record.Answer, record.Unchanged = http.StatusOK, known, true
+		return nil
+	}
+	if tag := res.Header.Get("ETag"); tag != "" && res.StatusCode == http.StatusOK {
+		c.answers.Store(a.Who+record.Path, tagged{tag, record.Answer})
+	}
 	if res.StatusCode >= http.StatusBadRequest {
 		var problem struct{ Type string }
 		_ = json.Unmarshal(answer, &problem) // Contract says what is wrong with it
 		record.Problem = path.Base(problem.Type)
+	}
+	return nil
+}
+
+// tagged is an answer with its ETag.
+type tagged struct {
+	tag    string
+	answer history.Raw
+}
+
+// known returns the last answer to a person's GET, if any, and asks whether it is still
+// right, as a client that polls does.
+func (c *Client) known(req *http.Request, who string) history.Raw {
+	if req.Method != http.MethodGet {
+		return nil
+	}
+	if last, found := c.answers.Load(who + req.URL.RequestURI()); found {
+		t := last.(tagged) //nolint:forcetypeassert // nothing else is stored
+		req.Header.Set("If-None-Match", t.tag)
+		return t.answer
 	}
 	return nil
 }

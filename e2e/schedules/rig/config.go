@@ -123,7 +123,7 @@ func (c *configuration) admit(people []history.Person) {
 			c.Tokens = append(c.Tokens, bearer)
 		}
 		for _, s := range p.Scopes {
-			c.Bindings = append(c.Bindings, map[string]any{"who": []string{who}, "role": s.Role, "where": map[string]any{"spaces": s.Spaces, "stacks": s.Stacks}})
+			c.Bindings = append(c.Bindings, map[string]any{"who": []string{who}, "role": s.Role, "where": map[string]any{"spaces": s.Spaces, "stacks": s.Stacks, "labels": s.Labels}})
 		}
 		person := p.Name
 		if p.Person != "" {

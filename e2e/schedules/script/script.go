@@ -49,7 +49,10 @@ const (
 	Lift      = "lift"   // the schedule's own freezes
 	Skip      = "skip"   // the stack in the open chain of the schedule
 	StopChain = "stop-chain"
-	Read      = "read" // the run, its explanation and its timeline
+	Read      = "read"     // the run, its explanation and its timeline
+	List      = "list"     // runs and stacks
+	Ask       = "ask"      // for a run of the stack
+	Forecast  = "forecast" // what follows the stack's next run that finishes
 )
 
 // What steps wait for.
@@ -215,7 +218,7 @@ func (d *drawer) labels() []string {
 		{8, func() string { return "gantry:window=" + one(d, []string{"always", "always", "soon", "never"}) }},
 		{30, func() string { return "gantry:retries=" + strconv.Itoa(d.IntN(4)) }},
 		{40, func() string { return "gantry:notify=" + one(d, []string{"deploys", "#deploys", "on-call", "slack"}) }},
-		{15, func() string { return one(d, []string{"team:infra", "depends-on-nothing", "Gantryish"}) }},
+		{15, func() string { return one(d, []string{"team:infra", "team:blue", "depends-on-nothing", "Gantryish"}) }},
 		{8, func() string { return one(d, unreadable) }},
 	} {
 		if d.chance(extra.percent) {

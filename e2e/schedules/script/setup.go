@@ -28,6 +28,7 @@ var People = []history.Person{
 	{Name: "iris", Groups: []string{"platform", "security"}, Signs: history.Issuer, Scopes: []history.Scope{{Role: "approver"}}},
 	{Name: "ivo", Groups: []string{"security"}, Signs: history.Issuer, Scopes: []history.Scope{{Role: "operator", Stacks: []string{"s*-a"}}}},
 	{Name: "mal", Groups: []string{"platform", "security"}, Signs: history.Stranger, Scopes: []history.Scope{{Role: "admin"}}},
+	{Name: "lea", Groups: []string{"platform"}, Scopes: []history.Scope{{Role: "operator", Labels: []string{"team:blue"}}}},
 	{Name: "otto", Role: "operator", Groups: []string{"security"}},
 }
 
@@ -44,7 +45,7 @@ const (
 	production = "production"
 )
 
-var profileNames = []string{"production", "careful", "quick", "timed", "no-drift", "old-plans", "databases", "databases"}
+var profileNames = []string{"production", "careful", "quick", "timed", "no-drift", "old-plans", "databases", "databases", "guarded"}
 
 // Setup returns the configuration of a batch that begins at a time. changed
 // is the one that replaces it in the middle of the storm.
@@ -68,6 +69,7 @@ func Setup(at time.Time, storm time.Duration, changed bool) history.Setup {
 				Name: "databases", Confirm: "no-deletes", Approvals: 1, Approvers: "platform",
 				ApprovalsWhen: []history.ApprovalWhen{history.WhenDestroyed("aws_db_instance", 1, "security"), history.WhenDestroyed("aws_kms_key", 1, "")},
 			},
+			{Name: "guarded", ConfirmBelow: 4, HoldsDestroying: "aws_kms_key", Approvals: 1},
 		},
 		Floors:  []history.Floor{{Name: "production-floor", Spaces: []string{production}, Profile: "floor"}},
 		Windows: windows(at, storm),

@@ -31,6 +31,9 @@ var stories = []story{
 	{8, "enforced", (*drawer).tellEnforced},
 	{6, "floor", (*drawer).tellFloor},
 	{5, "resources", (*drawer).tellResources},
+	{6, "expressions", (*drawer).tellExpressions},
+	{5, "asked", (*drawer).tellAsked},
+	{4, "forecast", (*drawer).tellForecast},
 	{6, "queue", (*drawer).tellQueue},
 	{5, "brakes", (*drawer).tellBrakes},
 	{5, "freeze", (*drawer).tellFreeze},
@@ -286,6 +289,62 @@ func (d *drawer) tellResources() {
 	})
 	d.do(step{Do: Push, Stack: s}, "added", "1", "deleted", strconv.Itoa(1+d.IntN(2)), "destroys", d.resource())
 	d.acts(s, 2+d.IntN(4))
+}
+
+// Plans that an expression of the profile leaves to people, or holds.
+func (d *drawer) tellExpressions() {
+	s := d.stack(func(s *history.ScriptStack) {
+		s.Labels = []string{"gantry:managed", "gantry:profile=guarded"}
+		if d.chance(30) {
+			s.Labels = append(s.Labels, one(d, []string{"gantry:confirm=no-deletes", "gantry:confirm=auto", "gantry:approvals=2", "gantry:notify=deploys"}))
+		}
+	})
+	args := []string{"added", strconv.Itoa(d.IntN(5)), "changed", strconv.Itoa(d.IntN(3))}
+	if d.chance(45) {
+		args = append(args, "deleted", "1", "destroys", one(d, []string{"aws_kms_key", "aws_kms_key", "aws_iam_user"}))
+	}
+	d.do(step{Do: Push, Stack: s}, args...)
+	d.acts(s, 2+d.IntN(3))
+	if d.chance(30) {
+		d.do(step{After: d.pause(), Do: Labels, Who: "jane", Stack: s}, "labels", "gantry:managed,gantry:profile="+one(d, profileNames))
+	}
+}
+
+// Runs that people ask Gantry for, also twice under one key.
+func (d *drawer) tellAsked() {
+	s := d.stack(func(s *history.ScriptStack) {
+		if d.chance(50) {
+			s.Labels = []string{"gantry:managed", "gantry:confirm=" + one(d, []string{"auto", "manual"}), "team:blue"}
+		}
+	})
+	for range 1 + d.IntN(3) {
+		d.do(step{After: d.pause(), Do: Ask, Who: one(d, []string{"dan", "eve", "eve", "otto", "hal", "lea", "ann"}), Stack: s}, d.key()...)
+		if d.chance(25) {
+			on, off := Lock, Unlock
+			if d.chance(30) {
+				on, off = Disable, Enable
+			}
+			d.do(step{With: true, Do: on, Who: "max", Stack: s})
+			d.do(step{After: d.pause(), Do: off, Who: "max", Stack: s})
+		}
+		d.acts(s, d.IntN(3))
+	}
+	d.do(step{After: d.pause(), Do: List, Who: one(d, []string{"lea", "gil", "ivo", "hal", "fay", "mal"}), Stack: s})
+}
+
+// A chain whose course somebody looks at before it begins.
+func (d *drawer) tellForecast() {
+	all := []string{d.stack(d.chainLabels)}
+	for i := range 1 + d.IntN(3) {
+		all = append(all, d.stack(d.chainLabels, after(all[d.IntN(i+1)])))
+	}
+	d.do(step{After: d.pause(), Do: Forecast, Who: "fay", Stack: all[0]})
+	d.do(step{Do: Push, Stack: all[0]}, d.changes()...)
+	d.acts(all[0], d.IntN(2))
+	if d.chance(30) {
+		d.do(step{After: d.pause(), Do: Labels, Who: "jane", Stack: one(d, all[1:])}, "labels", strings.Join(d.labels(), ","))
+	}
+	d.do(step{After: d.pause(), Until: Ended, Do: Forecast, Who: one(d, []string{"fay", "lea", "gil"}), Stack: all[0]})
 }
 
 // resource returns a type of resource that a plan destroys.
