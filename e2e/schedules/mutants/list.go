@@ -75,6 +75,46 @@ var All = []Mutant{
 		"	if v != nil {\n		for _, r := range v.Required {",
 		"	if v != nil && len(approved) > 100 {\n		for _, r := range v.Required {",
 	}}},
+	{"forgets-holds", "holdWhen holds nothing", []Edit{{
+		"decide/policy/verdicts.go",
+		"			if j.is(v, \"holdWhen\", s.Origin, text) {",
+		"			if j.is(v, \"holdWhen\", s.Origin, text) && text == \"\" {",
+	}}},
+	{"forgets-conditions", "confirmWhen leaves no plan to people", []Edit{{
+		"decide/policy/expressions.go",
+		"	case v.Confirm:\n		effect",
+		"	case v.Confirm || v.Trouble == \"\":\n		effect",
+	}}},
+	{"triggers-twice", "Gantry triggers a run for a person without looking for that of an earlier attempt", []Edit{{
+		"activities/trigger_run.go",
+		"		if activity.GetInfo(ctx).Attempt > 1 {",
+		"		if activity.GetInfo(ctx).Attempt > 100 {",
+	}}},
+	{"forgets-askers", "People approve runs that they asked Gantry for", []Edit{{
+		"workflows/trigger_run.go",
+		"	startOrSignal(ctx, managed.ManageRunInput{Run: outcome.Run, Behind: behind}, managed.RunEvents{Behind: behind})",
+		"	_ = behind\n	startOrSignal(ctx, managed.ManageRunInput{Run: outcome.Run}, managed.RunEvents{})",
+	}}},
+	{"forecasts-too-little", "The preview of followers leaves out the last stack", []Edit{{
+		"decide/chain/preview.go",
+		"		steps = append(steps, s)\n	}\n	return steps",
+		"		steps = append(steps, s)\n	}\n	return steps[:max(len(steps)-1, 0)]",
+	}}},
+	{"lists-everything", "Lists of runs show all stacks to everybody", []Edit{{
+		"server/run_list.go",
+		"		return v.may(authority.RoleViewer, r.ref) && where",
+		"		return where",
+	}}},
+	{"keeps-answers", "Every answer that a caller has is still right", []Edit{{
+		"server/etag.go",
+		"		if hasETag(r.Header.Values(\"If-None-Match\"), etag) {",
+		"		if len(r.Header.Values(\"If-None-Match\")) > 0 {",
+	}}},
+	{"signals-nobody", "An end signals nothing that waits for it", []Edit{{
+		"workflows/signal_waiting.go",
+		"		if len(in.IDs) == 0 {",
+		"		if len(in.IDs) >= 0 {",
+	}}},
 	{"ignores-limits", "Gantry confirms plans beyond the limits of a profile", []Edit{{
 		"decide/policy/auto_confirm.go",
 		"		case l.count(*plan.Delta) > l.limit.Value:",
