@@ -56,6 +56,7 @@ type Batch struct {
 
 	mu      sync.Mutex
 	freezes map[int][]string // of each schedule
+	changed bool             // the processes have, or get, the second configuration
 }
 
 // HistoryFile returns the history of the batch in a folder.

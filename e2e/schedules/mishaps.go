@@ -101,7 +101,9 @@ func (b *Batch) happenOnce(ctx context.Context, m script.Mishap, over func()) er
 	case script.Rotate:
 		return b.RotateSecret()
 	case script.Reconfigure:
-		return b.Reconfigure(ctx, script.Setup(b.begin, b.options.Storm, true))
+		return b.Reconfigure(ctx, b.otherSetup())
+	case script.Reload:
+		return b.Reload(ctx, b.otherSetup())
 	case script.ReceiverDown:
 		b.Receiver.Fail(true)
 		over()
@@ -110,6 +112,14 @@ func (b *Batch) happenOnce(ctx context.Context, m script.Mishap, over func()) er
 		return fmt.Errorf("there is no mishap %q", m.Kind)
 	}
 	return nil
+}
+
+// otherSetup returns the configuration that the processes don't have.
+func (b *Batch) otherSetup() history.Setup {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.changed = !b.changed
+	return script.Setup(b.begin, b.options.Storm, b.changed)
 }
 
 // restart starts a process again with a clock that is ahead.

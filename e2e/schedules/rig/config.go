@@ -103,7 +103,16 @@ func (r *Rig) configure(g *Gantry, s history.Setup) error {
 	if err != nil {
 		return fmt.Errorf("configure %s: %w", g.dir, err)
 	}
-	if err := os.WriteFile(filepath.Join(g.dir, "gantry.yaml"), text, 0o600); err != nil {
+	return replaceFile(filepath.Join(g.dir, "gantry.yaml"), text)
+}
+
+// replaceFile writes a whole new file: Gantry may read at any time.
+func replaceFile(file string, text []byte) error {
+	err := os.WriteFile(file+".new", text, 0o600)
+	if err == nil {
+		err = os.Rename(file+".new", file)
+	}
+	if err != nil {
 		return fmt.Errorf("configure: %w", err)
 	}
 	return nil
@@ -161,13 +170,8 @@ func (r *Rig) writeSecrets(g *Gantry) error {
 		if i > 0 && len(r.secrets) == 1 {
 			secret += "-of-the-future"
 		}
-		// A whole new file: Gantry may read at any time.
-		file := secretFile(g, i)
-		if err := os.WriteFile(file+".new", []byte(secret), 0o600); err != nil {
-			return fmt.Errorf("write the webhook's secret: %w", err)
-		}
-		if err := os.Rename(file+".new", file); err != nil {
-			return fmt.Errorf("write the webhook's secret: %w", err)
+		if err := replaceFile(secretFile(g, i), []byte(secret)); err != nil {
+			return err
 		}
 	}
 	return nil

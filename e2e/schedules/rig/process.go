@@ -192,6 +192,15 @@ func (p *Process) Pause() { p.signal(syscall.SIGSTOP, true, history.Paused) }
 // Continue resumes a paused program.
 func (p *Process) Continue() { p.signal(syscall.SIGCONT, false, history.Continued) }
 
+// Hangup makes a program that runs read its configuration again.
+func (p *Process) Hangup() {
+	if p.running() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		_ = p.cmd.Process.Signal(syscall.SIGHUP) // one that has ended reads it at its start
+	}
+}
+
 func (p *Process) signal(s syscall.Signal, pausing bool, event string) {
 	if !p.running() {
 		return

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -92,7 +93,9 @@ type Rig struct {
 	executor client.Client
 	stranger *issuertest.Issuer // signs in the name of the issuer, with another key
 	servers  []*http.Server
-	stop     context.CancelFunc // ends the measuring of the machine
+
+	configuring sync.Mutex         // the processes get one configuration at a time
+	stop        context.CancelFunc // ends the measuring of the machine
 }
 
 // Gantry is one process of the product.
@@ -321,6 +324,8 @@ func get(ctx context.Context, url string) error {
 // Reconfigure gives the processes another configuration, and starts each again
 // to read it, one after the other.
 func (r *Rig) Reconfigure(ctx context.Context, setup history.Setup) error {
+	r.configuring.Lock()
+	defer r.configuring.Unlock()
 	began := r.History.Now()
 	for _, g := range r.Gantries() {
 		if err := r.configure(g, setup); err != nil {
@@ -330,6 +335,31 @@ func (r *Rig) Reconfigure(ctx context.Context, setup history.Setup) error {
 		if err := g.Start(ctx); err != nil {
 			return err
 		}
+	}
+	r.setup = setup
+	r.History.AddSince(began, history.Record{Setup: &setup})
+	return nil
+}
+
+// reloadWithin is the time in which Gantry takes over another configuration file, with some
+// more for a busy machine (docs/operations.md, "Configuration").
+const reloadWithin = 10 * time.Second
+
+// Reload gives the processes another configuration while they run.
+func (r *Rig) Reload(ctx context.Context, setup history.Setup) error {
+	r.configuring.Lock()
+	defer r.configuring.Unlock()
+	began := r.History.Now()
+	for _, g := range r.Gantries() {
+		if err := r.configure(g, setup); err != nil {
+			return err
+		}
+		g.Hangup()
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(reloadWithin):
 	}
 	r.setup = setup
 	r.History.AddSince(began, history.Record{Setup: &setup})

@@ -35,6 +35,7 @@ const (
 	WebhookFails = "webhook-fails" // the balancer refuses all notifications, so that Spacelift switches the webhook off
 	Rotate       = "rotate-secret" // the webhook has another secret
 	Reconfigure  = "reconfigure"   // profiles change, and each process starts again
+	Reload       = "reload"        // profiles change, and the processes take the file over while they run
 	ReceiverDown = "receiver-down" // channels answer 503
 	Clock        = "clock"         // the clock of a process is Ahead
 )
@@ -73,7 +74,7 @@ func Mishaps(seed uint64, storm time.Duration) []Mishap {
 		add(Mishap{Kind: ReceiverDown, For: span(time.Second, 5*time.Second)})
 	}
 	for _, m := range []Mishap{
-		{Kind: WebhookFails, For: span(3*time.Second, 6*time.Second)}, {Kind: Rotate}, {Kind: APIStale, P: 0.3, For: span(2*time.Second, 5*time.Second)}, {Kind: Reconfigure},
+		{Kind: WebhookFails, For: span(3*time.Second, 6*time.Second)}, {Kind: Rotate}, {Kind: APIStale, P: 0.3, For: span(2*time.Second, 5*time.Second)}, {Kind: Reconfigure}, {Kind: Reload},
 	} {
 		if r.IntN(3) > 0 {
 			add(m)
