@@ -282,7 +282,7 @@ func (s *Spacelift) serveAndKeep(w http.ResponseWriter, r *http.Request, key uin
 	}
 	var asked struct{ OperationName string }
 	_ = json.Unmarshal(request, &asked) // isQuery has read it
-	record := history.Call{Kind: "query", Operation: asked.OperationName, Fields: []string{}, Status: kept.status, Fault: "stale", Stale: true, Size: len(answer.Data)}
+	record := history.Call{Kind: "query", Operation: asked.OperationName, Fields: []string{}, Actor: Actor, Status: kept.status, Fault: "stale", Stale: true, Size: len(answer.Data)}
 	record.Runs, record.Stacks = seen(answer.Data)
 	s.mu.Lock()
 	defer s.mu.Unlock()
