@@ -18,6 +18,7 @@ import (
 	"time"
 
 	json "github.com/go-json-experiment/json/v1" // encoding/json in a third of the time
+	"golang.org/x/time/rate"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -54,7 +55,7 @@ var statuses = [...]struct {
 }
 
 // status returns the status of a delivery that was not accepted.
-func (n *note) status() status {
+func (n *event) status() status {
 	switch {
 	case n.body != nil:
 		return statusUnreadable
@@ -101,10 +102,9 @@ COMMIT;`
 
 	trimEvery = 30 * time.Second // costs a few milliseconds
 
-	// While many events arrive, readers pause for so many durations of the last read, and
-	// at least for readPause, because an answer costs more than its read.
-	readShare = 9
-	readPause = 20 * time.Millisecond
+	// While more events than busyRate arrive a second, people read so many times a second.
+	busyRate = 1000
+	busyRead = 50
 )
 
 // archive answers people's lists: a SQLite database that follows the log, some
@@ -122,10 +122,7 @@ type archive struct {
 	trimmed time.Time
 	changed bool // since it was trimmed
 
-	// Readers take turns, while many events arrive with pauses, so that people's lists
-	// don't slow events.
-	reading  sync.Mutex
-	nextRead time.Time
+	turns *rate.Limiter // of readers, so that people's lists don't slow events
 }
 
 // open opens the archive, or starts a new one beside a damaged one. It is also
@@ -229,17 +226,17 @@ func (a *archive) follow(ctx context.Context) error {
 	wrote := false
 	for before := uint64(math.MaxUint64); before != a.through.Load() && a.allowed > 0; wrote = true {
 		before = a.through.Load()
-		next, notes := a.in.takeNotes()
+		next, notes := a.in.unarchived()
 		if next == before+1 && len(notes) == 0 {
 			break
 		}
 		if err := a.write(ctx, next, notes); err != nil {
-			a.in.keepNotes(notes)
 			if damaged(err) {
 				err = a.open(ctx, err)
 			}
 			return err
 		}
+		a.in.archived(len(notes))
 	}
 	if !wrote {
 		return nil
@@ -270,7 +267,7 @@ func (t *transaction) exec(query string, args ...any) {
 }
 
 // write adds some of what follows in the log, and the notes.
-func (a *archive) write(ctx context.Context, next uint64, notes []note) error {
+func (a *archive) write(ctx context.Context, next uint64, notes []event) error {
 	tx, err := a.w.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -490,11 +487,9 @@ func (f Filter) where(before int64) (cond string, args []any) {
 
 // page returns up to limit deliveries that a condition selects, newest first.
 func (a *archive) page(ctx context.Context, cond string, limit int, args ...any) (page []row, err error) {
-	done, err := a.turn(ctx)
-	if err != nil {
+	if err := a.turn(ctx); err != nil {
 		return nil, err
 	}
-	defer done()
 	rows, err := a.r.Load().QueryContext(ctx, selectRow+cond+pageOrder, append(args, limit)...)
 	if err != nil {
 		return nil, err
@@ -520,50 +515,13 @@ func (a *archive) page(ctx context.Context, cond string, limit int, args ...any)
 	return page, rows.Err()
 }
 
-// turn waits for a reader's turn. Call done after reading.
-func (a *archive) turn(ctx context.Context) (done func(), err error) {
-	a.reading.Lock()
-	if wait := time.Until(a.nextRead); wait > 0 {
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			a.reading.Unlock()
-			return nil, context.Cause(ctx)
-		}
+// turn waits for a reader's turn, if many events arrive.
+func (a *archive) turn(ctx context.Context) error {
+	if !a.in.busy() {
+		return nil
 	}
-	began := time.Now()
-	return func() {
-		if a.in.busy() {
-			a.nextRead = time.Now().Add(max(readPause, readShare*time.Since(began)))
-		}
-		a.reading.Unlock()
-	}, nil
+	return a.turns.Wait(ctx)
 }
 
-const (
-	busyRate = 1000 // events a second
-	busySpan = 100 * time.Millisecond
-)
-
-// arrivals says whether many events arrive. Guarded by Inbox.mu.
-type arrivals struct {
-	since  time.Time
-	events int
-	many   bool // in the span before
-}
-
-func (a *arrivals) add(events int, now time.Time) {
-	if span := now.Sub(a.since); span >= busySpan {
-		a.many = float64(a.events) > busyRate*span.Seconds()
-		a.since, a.events = now, 0
-	}
-	a.events += events
-}
-
-// busy reports whether many events arrive.
-func (in *Inbox) busy() bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.arrivals.add(0, time.Now())
-	return in.arrivals.many
-}
+// busy reports whether many events arrive: more than the limiter fills up again.
+func (in *Inbox) busy() bool { return in.arrivals.Tokens() < busyRate/2 }

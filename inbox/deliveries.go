@@ -83,13 +83,12 @@ func (in *Inbox) List(ctx context.Context, f Filter, pageSize int, pageToken str
 // most a second later than it could; they see an older state as well if the log or
 // the archive can't be written.
 func (in *Inbox) refresh(ctx context.Context) error {
-	busy := in.busy()
 	in.mu.Lock()
 	if in.closed {
 		in.mu.Unlock()
 		return fmt.Errorf("%w: it is closing", ErrUnavailable)
 	}
-	if busy {
+	if in.busy() {
 		in.mu.Unlock()
 		return nil
 	}

@@ -155,7 +155,7 @@ func TestSignedFloodDelaysOnlyNewRunsOfItsAccount(t *testing.T) {
 				if c.restart { // it begins anew
 					bursts = 2
 				}
-				if most := bursts*newRunsBurst + int((time.Since(began)+10*time.Second)/newRunEvery); n > most || n < most/2 {
+				if most := bursts*newRunsBurst + int(newRunsPerSecond*(time.Since(began)+10*time.Second).Seconds()); n > most || n < most/2 {
 					t.Errorf("%d made-up runs were started, want about %d", n, most)
 				}
 				if b := in.queueBytes(); b > 4<<20 {

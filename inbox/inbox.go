@@ -16,6 +16,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"github.com/gantryhq/gantry/folder"
 	"github.com/gantryhq/gantry/spacelift"
@@ -120,10 +121,10 @@ type Inbox struct {
 	wanted     bool   // the open batch is to be written even if it is empty
 	marks      []mark // not in the log yet
 	marksDue   time.Time
-	notes      []note // not in the archive yet
-	noteBytes  int    // of bodies
-	arrivals   arrivals
-	failing    time.Time // of the forwarder: the first failure after the last success
+	notes      []event       // deliveries that were not accepted, and are not in the archive yet
+	noteBytes  int           // of bodies
+	arrivals   *rate.Limiter // of accepted events, to measure them
+	failing    time.Time     // of the forwarder: the first failure after the last success
 	lastError  string
 	closed     bool
 	problem    error     // why no event can be stored; nil if it can
@@ -139,13 +140,6 @@ type Inbox struct {
 // damage is reported until somebody deletes the file.
 type damage struct{ file, what string }
 
-// note is a delivery that was not accepted, on its way into the archive.
-type note struct {
-	Delivery
-	n    int64
-	body []byte // of an unreadable one
-}
-
 // oldStore is the file of the store that no release contained.
 const oldStore = "inbox.db"
 
@@ -159,8 +153,8 @@ func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 	in := &Inbox{
 		opts: opts, log: opts.Logger.With("room", "inbox"), background: context.WithoutCancel(ctx),
 		ids: newIDs(), window: newWindow(opts.Entries.Count), open: newBatch(nil),
-		queue: newQueue(opts.Linger),
-		kick:  make(chan struct{}, 1), stop: make(chan struct{}),
+		queue: newQueue(opts.Linger), arrivals: rate.NewLimiter(busyRate, busyRate),
+		kick: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	defer func() {
 		if err != nil {
@@ -174,7 +168,7 @@ func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 		return nil, fmt.Errorf("open inbox: %w", err)
 	}
 	if in.metrics, err = newMetrics(in, opts.Metrics); err != nil {
-		return nil, fmt.Errorf("open inbox: %w", err)
+		return nil, fmt.Errorf("open inbox: register metrics: %w", err)
 	}
 	in.wg.Go(in.writer)
 	in.wg.Go(in.prepare)
@@ -212,7 +206,7 @@ func (in *Inbox) openFiles(ctx context.Context) error {
 // openArchive opens the archive, and loads from it which events are repeats and which runs
 // have started.
 func (in *Inbox) openArchive(ctx context.Context) error {
-	in.archive = &archive{in: in, path: in.disk.path(archiveName)}
+	in.archive = &archive{in: in, path: in.disk.path(archiveName), turns: rate.NewLimiter(busyRead, 1)}
 	err := in.archive.open(ctx, nil)
 	for _, reserve := range []string{ballastName, spareName} { // on a full disk
 		if err != nil && os.Remove(in.disk.path(reserve)) == nil {
@@ -344,7 +338,9 @@ func (in *Inbox) Close() error {
 	in.mu.Unlock()
 	close(in.stop)
 	in.wg.Wait()
-	in.metrics.unregister()
+	if in.opts.Metrics != nil {
+		in.opts.Metrics.Unregister(in.metrics.all)
+	}
 	in.archive.allow(archivePace)
 	if err := in.archive.follow(in.background); err != nil {
 		in.log.Warn("inbox: the archive lacks the last deliveries until the next start", "error", err)
@@ -455,34 +451,27 @@ func (in *Inbox) addNote(d Delivery, body []byte) Delivery {
 		in.metrics.logDropped.Inc()
 		return d
 	}
-	in.notes = append(in.notes, note{d, n, body})
+	in.notes = append(in.notes, event{d, n, body})
 	in.noteBytes += len(body)
 	return d
 }
 
-// takeNotes takes the deliveries that wait for the archive. It returns the index
-// behind the last record as well.
-func (in *Inbox) takeNotes() (next uint64, notes []note) {
+// unarchived returns the index behind the last record, and the deliveries that wait for the
+// archive.
+func (in *Inbox) unarchived() (next uint64, notes []event) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	notes = in.notes
-	in.notes, in.noteBytes = nil, 0
-	return in.next, notes
+	return in.next, in.notes
 }
 
-// keepNotes puts back what the archive could not take.
-func (in *Inbox) keepNotes(notes []note) {
+// archived forgets the first deliveries that waited for the archive.
+func (in *Inbox) archived(n int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.notes = append(notes, in.notes...)
-	if n := len(in.notes) - maxNotes; n > 0 {
-		in.notes = slices.Delete(in.notes, 0, n)
-		in.metrics.logDropped.Add(float64(n))
+	for _, note := range in.notes[:n] {
+		in.noteBytes -= len(note.body)
 	}
-	in.noteBytes = 0
-	for _, n := range in.notes {
-		in.noteBytes += len(n.body)
-	}
+	in.notes = slices.Clone(in.notes[n:])
 }
 
 // Health is the state of the inbox and of its forwarder.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -13,8 +15,8 @@ import (
 // of Spacelift's API; the pace is far above that of real runs, and the burst is a push that
 // starts a run of each of 2,000 stacks.
 const (
-	newRunsBurst = 2000
-	newRunEvery  = 100 * time.Millisecond
+	newRunsBurst     = 2000
+	newRunsPerSecond = 10
 )
 
 // lane is the queue of an account's runs that have executions, or of its new ones, which
@@ -24,8 +26,8 @@ type lane struct {
 	fresh   bool // of new runs
 	runs    schedule
 	bytes   int
-	held    []uint64  // places in the log
-	pace    time.Time // when the last new run would have started without the burst
+	held    []uint64 // places in the log
+	pace    *rate.Limiter
 	delayed time.Time // since when new runs wait; zero if they don't
 }
 
@@ -37,7 +39,7 @@ func (q *queue) lane(ref spacelift.RunRef) *lane {
 			return l
 		}
 	}
-	l := &lane{account: ref.Account, fresh: fresh}
+	l := &lane{account: ref.Account, fresh: fresh, pace: rate.NewLimiter(newRunsPerSecond, newRunsBurst)}
 	q.lanes = append(q.lanes, l)
 	return l
 }
@@ -52,20 +54,18 @@ func (l *lane) due(now time.Time) (due time.Time) {
 		return due
 	}
 	due = time.Unix(0, l.runs[0].due)
-	if paced := l.pace.Add(-newRunsBurst * newRunEvery); l.fresh && paced.After(due) {
-		if due = paced; l.delayed.IsZero() && due.After(now) {
+	if lacks := 1 - l.pace.TokensAt(now); l.fresh && lacks > 0 && !due.After(now) {
+		if l.delayed.IsZero() {
 			l.delayed = now
 		}
+		due = now.Add(max(time.Millisecond, time.Duration(lacks/newRunsPerSecond*float64(time.Second))))
 	}
 	return due
 }
 
 // take removes the run that is due first.
 func (l *lane) take(now time.Time) *run {
-	if l.pace.Before(now) {
-		l.pace = now
-	}
-	l.pace = l.pace.Add(newRunEvery)
+	l.pace.AllowN(now, 1)
 	return l.runs.take()
 }
 

@@ -1,10 +1,10 @@
 package inbox
 
 import (
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/gantryhq/gantry/decide/managed"
 )
@@ -18,8 +18,7 @@ const (
 )
 
 type metrics struct {
-	registry prometheus.Registerer
-	all      []prometheus.Collector
+	all *prometheus.Registry
 
 	commitSeconds, commitEvents           prometheus.Histogram
 	commitErrors, logDropped, deadExpired prometheus.Counter
@@ -28,19 +27,16 @@ type metrics struct {
 }
 
 func newMetrics(in *Inbox, registry prometheus.Registerer) (*metrics, error) {
-	m := &metrics{registry: registry}
-	histogram := func(name, help string, start float64, count int) (h prometheus.Histogram) {
-		h = prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(start, 2, count)})
-		m.all = append(m.all, h)
-		return h
+	m := &metrics{all: prometheus.NewRegistry()}
+	register := promauto.With(m.all)
+	histogram := func(name, help string, start float64, count int) prometheus.Histogram {
+		return register.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(start, 2, count)})
 	}
-	counter := func(name, help string) (c prometheus.Counter) {
-		c = prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
-		m.all = append(m.all, c)
-		return c
+	counter := func(name, help string) prometheus.Counter {
+		return register.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	gauge := func(name, help string, value func(Health) float64) {
-		m.all = append(m.all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(in.Health()) }))
+		register.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(in.Health()) })
 	}
 	m.commitSeconds = histogram("gantry_inbox_commit_seconds", "Time to write one batch of accepted events to disk.", 0.0001, 15)
 	m.commitEvents = histogram("gantry_inbox_commit_events", "Accepted events per flush to disk.", 1, 10)
@@ -49,13 +45,12 @@ func newMetrics(in *Inbox, registry prometheus.Registerer) (*metrics, error) {
 	m.deadExpired = counter("gantry_inbox_dead_expired_total", "Dead deliveries beyond their budget, which retention may now delete.")
 	m.forwardSeconds = histogram("gantry_forward_seconds", "Time from the arrival of an event to its acceptance by Temporal, lingering included.", 0.005, 18)
 	m.forwardBatch = histogram("gantry_forward_batch_events", "Events per signal.", 1, 9)
-	m.forwards = prometheus.NewCounterVec(prometheus.CounterOpts{
+	m.forwards = register.NewCounterVec(prometheus.CounterOpts{
 		Name: "gantry_forwards_total", Help: "Signals sent, by result: forwarded, late, refused, failed.",
 	}, []string{"result"})
 	for _, r := range []string{resultForwarded, resultLate, resultRefused, resultFailed} {
 		m.forwards.WithLabelValues(r)
 	}
-	m.all = append(m.all, m.forwards)
 	gauge("gantry_inbox_pending", "Accepted events that Temporal does not have yet.", func(h Health) float64 { return float64(h.Pending) })
 	gauge("gantry_inbox_oldest_pending_age_seconds", "Age of the oldest pending event; 0 without one.", func(h Health) float64 {
 		if h.OldestPending.IsZero() {
@@ -71,14 +66,7 @@ func newMetrics(in *Inbox, registry prometheus.Registerer) (*metrics, error) {
 	if registry == nil {
 		return m, nil
 	}
-	for i, c := range m.all {
-		if err := registry.Register(c); err != nil {
-			m.all = m.all[:i]
-			m.unregister()
-			return nil, errors.Join(errors.New("register metrics"), err)
-		}
-	}
-	return m, nil
+	return m, registry.Register(m.all)
 }
 
 func truth(b bool) float64 {
@@ -86,15 +74,6 @@ func truth(b bool) float64 {
 		return 1
 	}
 	return 0
-}
-
-func (m *metrics) unregister() {
-	if m.registry == nil {
-		return
-	}
-	for _, c := range m.all {
-		m.registry.Unregister(c)
-	}
 }
 
 func (m *metrics) signal(result string) { m.forwards.WithLabelValues(result).Inc() }

@@ -66,7 +66,7 @@ const (
 	runBytes      = 400
 	pendingBytes  = 56
 	maxQueueBytes = 2 << 20
-	maxHeld       = 1 << 18 // events, of 8 bytes each, and 50 for each run
+	maxHeld       = 1 << 17 // events, of 8 bytes each, and 50 for each run
 )
 
 // bytes is the size of a run in memory, about.

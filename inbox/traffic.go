@@ -35,14 +35,13 @@ func (in *Inbox) Traffic(ctx context.Context, since time.Time) ([]Traffic, error
 }
 
 func (a *archive) traffic(ctx context.Context, since time.Time) (all []Traffic, err error) {
-	done, err := a.turn(ctx)
-	if err != nil {
+	if err := a.turn(ctx); err != nil {
 		return nil, err
 	}
-	defer done()
-	const query = `SELECT account, status, reason, count(*), max(received) FROM (
+	// Accepted deliveries are one, whatever their stage of forwarding, and so are ignored ones.
+	const query = `SELECT account, CASE WHEN status < 4 THEN 0 WHEN status = 8 THEN 5 ELSE status END AS outcome, reason, count(*), max(received) FROM (
 		SELECT account, status, reason, received FROM deliveries WHERE n >= ? AND +received >= ? ORDER BY n DESC LIMIT ?)
-		GROUP BY account, status, reason ORDER BY account, status, reason`
+		GROUP BY account, outcome, reason ORDER BY account, outcome, reason`
 	rows, err := a.r.Load().QueryContext(ctx, query, since.UnixMilli()<<16, since.UnixNano(), MaxTraffic)
 	if err != nil {
 		return nil, err
@@ -56,13 +55,6 @@ func (a *archive) traffic(ctx context.Context, since time.Time) (all []Traffic, 
 			return nil, err
 		}
 		t.Outcome, t.Last = statuses[st].outcome, time.Unix(0, last).UTC()
-		if n := len(all) - 1; n >= 0 && all[n].Account == t.Account && all[n].Outcome == t.Outcome && all[n].Reason == t.Reason {
-			all[n].Count += t.Count // of another stage of forwarding
-			if t.Last.After(all[n].Last) {
-				all[n].Last = t.Last
-			}
-			continue
-		}
 		all = append(all, t)
 	}
 	return all, rows.Err()

@@ -190,7 +190,7 @@ func (in *Inbox) answer(b *batch, first uint64, err error) {
 		p := newPending(first+uint64(i), it.n, it.rec)
 		in.queue.arrive(it.run, p, p.due(it.state, it.version, b.ended, in.queue.linger))
 	}
-	in.arrivals.add(len(b.items), b.ended)
+	in.arrivals.AllowN(b.ended, min(len(b.items), busyRate/4))
 	in.pending += len(b.items)
 	in.next = in.records.next
 	if in.problem != nil && in.noSpare == nil {
