@@ -66,7 +66,7 @@ func TestHealthPage(t *testing.T) {
 		t.Errorf("title %q", d.All("title")[0].Text())
 	}
 	d = healthSite(t, "critical").Get("health")
-	for _, want := range []string{"Act now", "2 findings", "Fix: The webhook's deliveries", "critical", "network-prod promises 2 approvals", "webhook-disabled", "doesn't answer for 1 min", "42 events wait, the oldest for 1 min", "2 dead", "it did not answer within 3s"} {
+	for _, want := range []string{"Act now", "2 findings", "Fix: the webhook's deliveries", "critical", "network-prod promises 2 approvals", "webhook-disabled", "doesn't answer for 1 min", "42 events wait, the oldest for 1 min", "2 dead", "it did not answer within 3s"} {
 		if !strings.Contains(d.Text(), want) {
 			t.Errorf("it lacks %q: %s", want, d.Text())
 		}
