@@ -42,6 +42,37 @@ func TestBrowserChainByKeyboard(t *testing.T) {
 	b.Shows("Followed by")
 }
 
+// An operator skips a stack of a chain and triggers a run by keyboard alone.
+func TestBrowserOperatesByKeyboard(t *testing.T) {
+	chain, stacks := chainSite(t, aChain()), triggers(t)
+	chain.Answer("POST /v1/accounts/acme/chains/"+chainRun.Run+"/skip", aChain())
+	b := chromium.Open(t)
+	b.Open(chain.URL + chainPath)
+	tabTo(b, `document.activeElement.matches(".blocker details.ask summary")`)
+	b.Until(`getComputedStyle(document.activeElement).outlineStyle !== "none"`)
+	b.Keys("\r\tby hand\t\r")
+	b.Until(`document.activeElement.matches("p.done")`)
+	stacks.Refuse("POST /v1/accounts/acme/stacks/service005-prod-eu/runs", http.StatusConflict, "Trigger refused", "ann locked the stack; unlock it first")
+	b.Open(stacks.URL + "accounts/acme/stacks/service005-prod-eu")
+	tabTo(b, `document.activeElement.matches("details.ask summary")`)
+	b.Keys("\r\t\t\taudit\t")
+	tabTo(b, `document.activeElement.matches("details.ask button")`)
+	b.Keys("\r")
+	b.Shows("Ann locked the stack; unlock it first.")
+	b.Until(`document.querySelector("#note").value === "audit"`)
+}
+
+// The chain and the stacks for the documents.
+func TestBrowserPictureChainsAndStacks(t *testing.T) {
+	chain, stacks := chainSite(t, aChain()), stacksSite(t)
+	b := chromium.Open(t)
+	b.View(1280, "light")
+	b.Open(chain.URL + chainPath)
+	b.Picture("page-chain")
+	b.Open(stacks.URL + "stacks")
+	b.Picture("page-stacks")
+}
+
 // A page of a chain renews itself, but not under the hands of a person who writes a note.
 // A refusal appears where the button was.
 func TestBrowserChainIsLive(t *testing.T) {
