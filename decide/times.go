@@ -15,6 +15,13 @@ func Backoff(first time.Duration, failures int, longest time.Duration) time.Dura
 	return min(wait, longest)
 }
 
+// Storable reports whether a time is within the years that JSON can hold, in UTC. Times of
+// requests can be outside of them by their zone's offset.
+func Storable(t time.Time) bool {
+	year := t.UTC().Year()
+	return year >= 1 && year <= 9999
+}
+
 // Clamp returns a duration that is neither shorter than shortest nor longer than
 // longest.
 func Clamp(d, shortest, longest time.Duration) time.Duration {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/authority"
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
@@ -36,6 +37,10 @@ func (h *handlers) ListWindows(ctx context.Context, req genserver.ListWindowsReq
 	if req.Params.Days != nil {
 		days = *req.Params.Days
 	}
+	until := from.AddDate(0, 0, days)
+	if !decide.Storable(from) || !decide.Storable(until) {
+		return nil, &refusal{badPlaces(parameterError("from", "the days are outside of the years 1 to 9999; choose others"))}
+	}
 	ctx, cancel := context.WithTimeout(ctx, stacksTimeout)
 	defer cancel()
 	subjects, err := h.calendarSubjects(ctx, account, req.Params)
@@ -50,7 +55,6 @@ func (h *handlers) ListWindows(ctx context.Context, req genserver.ListWindowsReq
 	if err != nil {
 		return nil, err
 	}
-	until := from.AddDate(0, 0, days)
 	calendar := genserver.ListWindows200JSONResponse{Account: string(account.Name), From: from, Until: until, Windows: []api.Window{}, Freezes: []api.Freeze{}}
 	for _, f := range shown {
 		if f.From.Before(until) && (f.Until.IsZero() || f.Until.After(from)) {

@@ -135,6 +135,9 @@ func TestWindowsThatDoNotExist(t *testing.T) {
 		}
 	}
 	wantProblem(t, r.get("/v1/accounts/acme/windows?stack=a&window=b", viewerToken), http.StatusBadRequest, "bad-request")
+	for _, from := range []string{"9999-12-31T00:00:00Z", "9999-12-31T23:00:00-12:00", "0000-01-01T00:00:00Z"} {
+		named(t, wantProblem(t, r.get("/v1/accounts/acme/windows?from="+from, viewerToken), http.StatusBadRequest, "bad-request"), "from")
+	}
 	wantProblem(t, r.get("/v1/accounts/acme/windows?days=63", viewerToken), http.StatusBadRequest, "bad-request")
 }
 

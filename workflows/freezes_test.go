@@ -161,6 +161,10 @@ func TestKeysOfFreezes(t *testing.T) {
 	r2.keeps(next)
 }
 
+// dayAfterTheLast is a time that a request can hold, and no other zone's JSON can: in UTC,
+// it is in the year 10000. One that was kept would end each task of its execution.
+var dayAfterTheLast = time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -12*60*60))
+
 func TestFreezesRefuse(t *testing.T) {
 	r := newFreezeRig(t)
 	bad := func(change func(*freeze.Declare)) freeze.Declare {
@@ -185,6 +189,9 @@ func TestFreezesRefuse(t *testing.T) {
 				}
 			}),
 			bad(func(w *freeze.Declare) { w.Until = started.Add(30 * time.Minute) }),
+			bad(func(w *freeze.Declare) { w.Until = dayAfterTheLast }),
+			bad(func(w *freeze.Declare) { w.From, w.Until = dayAfterTheLast, time.Time{} }),
+			bad(func(w *freeze.Declare) { w.From = time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC) }),
 			bad(func(w *freeze.Declare) { w.From, w.Until = started.Add(3*time.Hour), started.Add(2*time.Hour) }),
 			bad(func(w *freeze.Declare) { w.From, w.Until = started, started.Add(30*time.Minute) }),
 		} {

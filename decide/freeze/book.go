@@ -145,6 +145,8 @@ func (w Declare) invalid(f policy.Freeze, now time.Time) *decide.Refusal {
 		return bad("it names %d stacks, more than %d; name none for the whole account", len(f.Stacks), maxStacks)
 	case impossible >= 0:
 		return bad("no stack can have the id %s", decide.Fit(fmt.Sprintf("%q", f.Stacks[impossible]), decide.MaxName))
+	case !decide.Storable(f.From) || !decide.Storable(f.Until):
+		return bad("it begins or ends outside of the years 1 to 9999 (UTC); leave until out for a freeze without an end")
 	case !f.Until.IsZero() && !f.Until.After(f.From):
 		return bad("it ends at %s, before it begins at %s", f.Until.Format(time.RFC3339), f.From.Format(time.RFC3339))
 	case !f.Until.IsZero() && !f.Until.After(now):

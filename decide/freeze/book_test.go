@@ -137,3 +137,25 @@ func TestFreezeBookNotifies(t *testing.T) {
 }
 
 var t0 = time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
+
+// JSON can't hold the year 10000, in which these are by UTC, and an execution that kept
+// one would fail at each task.
+func TestFreezesWithinTheYears(t *testing.T) {
+	t.Parallel()
+	west := time.FixedZone("", -12*60*60)
+	now := time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
+	for _, wish := range []Declare{
+		{Until: time.Date(9999, 12, 31, 23, 0, 0, 0, west)},
+		{From: time.Date(9999, 12, 31, 23, 0, 0, 0, west)},
+		{From: time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)},
+	} {
+		wish.ID, wish.By, wish.Reason = "f1", "jane", "audit"
+		if refusal := new(Book).RefuseDeclare(now, wish); refusal == nil || refusal.Type != ErrTypeInvalid {
+			t.Errorf("%v to %v: %v", wish.From, wish.Until, refusal)
+		}
+	}
+	last := Declare{ID: "f1", By: "jane", Reason: "audit", Until: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)}
+	if refusal := new(Book).RefuseDeclare(now, last); refusal != nil {
+		t.Errorf("the last day: %v", refusal)
+	}
+}
