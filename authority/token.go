@@ -31,10 +31,10 @@ type Token struct {
 // beginning in UTC.
 type Instant string
 
-// Time returns the time, zero for none and for other text.
+// Time returns the time, zero for none and for text that is no time that answers can hold.
 func (i Instant) Time() time.Time {
 	for _, layout := range []string{time.DateOnly, time.RFC3339} {
-		if t, err := time.Parse(layout, string(i)); err == nil {
+		if t, err := time.Parse(layout, string(i)); err == nil && decide.Storable(t) {
 			return t
 		}
 	}

@@ -114,6 +114,7 @@ func TestInvalidRules(t *testing.T) {
 	_, err := authority.NewRules([]authority.Token{
 		{Name: "a", Role: "owner", Hash: hash}, {Name: "A", Role: authority.RoleViewer, Hash: hash}, {Name: "", Role: authority.RoleViewer, Hash: "zz"},
 		{Name: "useless", Hash: authority.TokenHash("y")}, {Name: "late", Role: authority.RoleViewer, Hash: authority.TokenHash("z"), Expires: "tomorrow"},
+		{Name: "last", Role: authority.RoleViewer, Hash: authority.TokenHash("w"), Expires: "9999-12-31T23:00:00-12:00"}, // in UTC, of a year that JSON can't hold
 	}, []decide.Person{{Name: "jane"}, {Name: "joe", Aliases: []string{"Jane", ""}}, {}}, []authority.Binding{
 		{Role: authority.RoleViewer}, {Who: []string{"jane", "group:"}, Role: "boss"},
 		{Who: []string{"user:jane"}, Role: authority.RoleViewer, Where: authority.Where{Stacks: []string{"[a"}, Spaces: []string{""}}},
@@ -124,7 +125,7 @@ func TestInvalidRules(t *testing.T) {
 	for _, want := range []string{
 		`tokens[0].role: there is no role "owner"`, "tokens[1].name: it is configured twice", "tokens[1].hash: another token has it too", "tokens[2].name: it is missing",
 		"tokens[2].hash: it is not 64 hex digits", "tokens[3].role: it is missing, and no binding is about",
-		`tokens[4].expires: "tomorrow" is neither a day`,
+		`tokens[4].expires: "tomorrow" is neither a day`, `tokens[5].expires: "9999-12-31T23:00:00-12:00" is neither a day`,
 		"people[1].name: Jane is a name of jane too", "people[1].aliases: one is empty", "people[2].name: it is missing",
 		"bindings[0].who: it is missing", `bindings[1].who: "jane" is not user:NAME`, `bindings[1].who: "group:" is not`, `bindings[1].role: there is no role "boss"`,
 		"bindings[2].where: one of its values is empty",
