@@ -66,7 +66,7 @@ func (b *Tab) Inspect(name string) {
 	}
 }
 
-// Shift is what has moved on a page though nobody used it.
+// Shift is a movement on a page that nobody used.
 type Shift struct {
 	Score float64  // the cumulative layout shift, see https://web.dev/articles/cls
 	What  []string // that moved
