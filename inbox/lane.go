@@ -10,9 +10,9 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// New runs of an account are started at this pace once a burst of them is used up. Anybody who
-// knows the webhook secret can make up runs, and each costs an execution and several reads
-// of Spacelift's API; the pace is far above that of real runs, and the burst is a push that
+// New runs of an account are started at this pace once a burst of them is used up. Anyone
+// with the webhook secret can make up runs, and each costs an execution and several reads
+// of Spacelift's API. The pace is far above that of real runs, and the burst is a push that
 // starts a run of each of 2,000 stacks.
 const (
 	newRunsBurst     = 2000
