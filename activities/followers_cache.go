@@ -98,6 +98,9 @@ func (a *Activities) follows(ctx context.Context, account spacelift.Account, sin
 	if _, err := a.account(account); err != nil {
 		return nil, time.Time{}, err
 	}
+	if now := a.now(); since.After(now) {
+		since = now // by another machine's clock: a list from now on is as new
+	}
 	graph := a.graph(ctx, account, graphRead, since)
 	if graph.at.Before(since) { // that waited for a list that was being read before
 		graph = a.graph(ctx, account, graphRead, since)

@@ -119,12 +119,17 @@ func TestAChainReadsAListThatIsAsNewAsItsRuns(t *testing.T) {
 	})
 }
 
-// A replica whose clock is behind, or that has no call left, doesn't guess.
+// A replica that has no call left doesn't guess.
 func TestAChainDoesNotGuessFromAnOldList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &Activities{Accounts: map[spacelift.Account]Spacelift{"acme": &lister{}}}
-		if g, err := a.ReadChain(t.Context(), ReadChainInput{Account: "acme", Root: "network-prod", Since: time.Now().Add(time.Second)}); err == nil {
-			t.Errorf("an older list says that %+v follow", g)
+		var err error
+		for range graphSaved + 2 {
+			<-time.After(time.Second)
+			_, err = a.ReadChain(t.Context(), ReadChainInput{Account: "acme", Root: "network-prod", Since: time.Now()})
+		}
+		if err == nil {
+			t.Error("an older list says who follows")
 		}
 	})
 }
@@ -223,6 +228,21 @@ func TestAnEndSpendsNoCallOnFollowers(t *testing.T) {
 		<-time.After(time.Hour) // fake time
 		if stacks, followed := a.knownFollowers(run); len(stacks) > 0 || !followed || api.calls.Load() != calls {
 			t.Errorf("by an old list: %v, followed %t, after %d calls", stacks, followed, api.calls.Load())
+		}
+	})
+}
+
+// A chain whose run learned of its followers from a machine with a clock ahead reads them
+// all the same, by a list from after that.
+func TestAListIsNewEnoughWhenClocksAreApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &lister{stacks: appFollows}
+		a := &Activities{Accounts: map[spacelift.Account]Spacelift{"acme": api}}
+		whoFollows(t, a)
+		<-time.After(time.Minute)
+		after, at, err := a.follows(t.Context(), "acme", time.Now().Add(5*time.Minute))
+		if err != nil || len(after) != 2 || at.Before(time.Now().Add(-time.Second)) || api.calls.Load() != 2 {
+			t.Errorf("%v at %s, %v, after %d lists", after, at, err, api.calls.Load())
 		}
 	})
 }
