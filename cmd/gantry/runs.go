@@ -36,11 +36,12 @@ func newRunsListCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Short: "List managed runs, newest first", Args: cobra.NoArgs, Example: "  gantry runs list --phase waiting --space production"}
 	f := cmd.Flags()
 	account := accountFilter(r, cmd)
-	p := api.ListRunsParams{Stack: new(string), Label: new(string), Space: new(string), Author: new(string), Held: new(bool), Bypassed: new(bool)}
+	p := api.ListRunsParams{Stack: new(string), Label: new(string), Space: new(string), Author: new(string), Commit: new(string), Held: new(bool), Bypassed: new(bool)}
 	f.StringVar(p.Stack, "stack", "", "only runs of stacks with this id; * stands for any text")
 	f.StringVar(p.Label, "label", "", "only runs of stacks with this label")
 	f.StringVar(p.Space, "space", "", "only runs of stacks in this space or below it")
 	f.StringVar(p.Author, "author", "", "only runs that this person triggered or wrote; me for you")
+	f.StringVar(p.Commit, "commit", "", "only runs whose commit begins so")
 	state := stateFlag(cmd)
 	phase := choiceFlag(cmd, "phase", "only runs in this phase, such as waiting", phases...)
 	waits := choiceFlag(cmd, "waiting", "only runs that wait for this; any for anything but Spacelift's and Gantry's own work", "any", "person", "labels", "answer", "gate", "retry", "chain", "stack", "policy")
@@ -54,7 +55,7 @@ func newRunsListCommand(r *remote) *cobra.Command {
 	limit := pagingFlags(cmd)
 	listing(r, cmd, runEvents, func(ctx context.Context, s *session, _ []string) (list api.RunList, err error) {
 		q := api.ListRunsParams{
-			Account: given(cmp.Or(*account, s.account)), Stack: given(*p.Stack), Label: given(*p.Label), Space: given(*p.Space), Author: given(*p.Author), State: given(*state),
+			Account: given(cmp.Or(*account, s.account)), Stack: given(*p.Stack), Label: given(*p.Label), Space: given(*p.Space), Author: given(*p.Author), Commit: given(*p.Commit), State: given(*state),
 			Phase: given(api.Phase(*phase)), Waiting: given(*waits), Held: given(*p.Held), Bypassed: given(*p.Bypassed), Order: given(api.ListRunsParamsOrder(*order)),
 		}
 		if *mine {

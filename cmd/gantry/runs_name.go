@@ -48,11 +48,11 @@ const (
 // lower case.
 var idPrefix = regexp.MustCompile(`^0[0-9A-Z]{5,25}$`)
 
-// searched bounds the runs that are searched for the beginning of an id.
+// searched bounds the stacks that are searched for one that is meant.
 const searched = 1000
 
 // named returns the run that a person names: by its whole name, by the beginning of its id
-// if no other of the latest runs shares it, or by its stack.
+// if no other run shares it, or by its stack.
 func (s *session) named(ctx context.Context, text string, of ofStack) (runName, error) {
 	name, err := runNameOf(text)
 	if err == nil {
@@ -75,7 +75,8 @@ func (s *session) named(ctx context.Context, text string, of ofStack) (runName, 
 }
 
 func (s *session) byPrefix(ctx context.Context, p api.ListRunsParams, text, prefix string) (runName, error) {
-	list, err := s.runs(ctx, p, searched)
+	p.Run = &prefix
+	list, err := s.runs(ctx, p, maxPage)
 	if err != nil {
 		return runName{}, err
 	}

@@ -215,11 +215,11 @@ var errNothingNamed = errors.New("name a run, or a stack of which one run waits;
 // find returns the runs that are selected and that the caller may decide about.
 func (x selection) find(ctx context.Context, s *session, verdict api.Verdict) ([]api.RunSummary, error) {
 	list, err := s.runs(ctx, api.ListRunsParams{
-		Account: given(cmp.Or(*x.account, s.account)), Stack: given(*x.stack), Label: given(*x.label), Space: given(*x.space), Author: given(*x.author),
+		Account: given(cmp.Or(*x.account, s.account)), Stack: given(*x.stack), Label: given(*x.label), Space: given(*x.space), Author: given(*x.author), Commit: given(*x.commit),
 		CanDecide: new(api.ListRunsParamsCanDecideMe), Order: new(api.ListRunsParamsOrderOldest),
 	}, paging{all: new(true)}.most())
 	return slices.DeleteFunc(list.Runs, func(run api.RunSummary) bool {
-		return !slices.Contains(run.CanDecide, verdict) || !strings.HasPrefix(deref(deref(run.Commit).Hash), *x.commit)
+		return !slices.Contains(run.CanDecide, verdict)
 	}), err
 }
 

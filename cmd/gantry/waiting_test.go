@@ -45,7 +45,8 @@ func newWaitingRoom(t *testing.T, runs ...api.RunSummary) *waitingRoom {
 		}
 		list := api.RunList{Runs: []api.RunSummary{}}
 		for _, run := range g.runs {
-			if stack := strings.TrimSuffix(r.URL.Query().Get("stack"), "*"); strings.HasPrefix(run.Stack, stack) {
+			q := r.URL.Query()
+			if strings.HasPrefix(run.Stack, strings.TrimSuffix(q.Get("stack"), "*")) && strings.HasPrefix(run.Run, q.Get("run")) && strings.HasPrefix(*run.Commit.Hash, q.Get("commit")) {
 				list.Runs = append(list.Runs, run)
 			}
 		}
@@ -169,7 +170,7 @@ func TestBulkDecisions(t *testing.T) {
 	if diff := cmp.Diff([]string{firstRun + " approve 3 fine"}, g.decisions()); diff != "" {
 		t.Errorf("decided (-want +got):\n%s", diff)
 	}
-	if want := "account=acme&label=team%3Dx&space=prod&author=jdoe&canDecide=me&order=oldest&pageSize=200"; g.queries[0] != want {
+	if want := "account=acme&label=team%3Dx&space=prod&author=jdoe&commit=9f2c&canDecide=me&order=oldest&pageSize=200"; g.queries[0] != want {
 		t.Errorf("asked %s", g.queries[0])
 	}
 	for _, tt := range []struct {
