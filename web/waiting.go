@@ -168,11 +168,12 @@ func identity(r api.RunSummary) (string, bool) {
 	if hidden(r.Resources, len(shown)) > 0 || r.Delta.Deleted > 0 && len(shown) == 0 {
 		return "", false
 	}
-	what := fmt.Sprintf("%s %d %d %d %s", *r.Commit.Hash, r.Delta.Added, r.Delta.Changed, r.Delta.Deleted, deref(r.Approvals.Group))
+	var what strings.Builder
+	fmt.Fprintf(&what, "%s %d %d %d %s", *r.Commit.Hash, r.Delta.Added, r.Delta.Changed, r.Delta.Deleted, deref(r.Approvals.Group))
 	for _, d := range shown {
-		what += " " + d.Change + " " + strconv.Quote(d.Address)
+		fmt.Fprintf(&what, " %s %q", d.Change, d.Address)
 	}
-	return what, true
+	return what.String(), true
 }
 
 // verdicts has the decisions that a form may send, and the words for each that counted.
