@@ -45,7 +45,7 @@ func TestEveryRefusalIsShownInPlace(t *testing.T) {
 		"declare a freeze":   {freezes, "POST /v1/accounts/acme/freezes", "calendar?zone=UTC", url.Values{"reason": {note}}, []string{"details", "class", "declare"}, []string{"input", "name", "reason"}},
 		"lift a freeze":      {freezes, "DELETE /v1/accounts/acme/freezes/" + aFreeze.ID, "calendar?zone=UTC", url.Values{"lift": {aFreeze.ID}}, []string{"article", "class", "item"}, nil},
 		"approve on Waiting": {waitsAsUsual, "POST " + first + "/decisions", "", url.Values{"verdict": {"approve"}, "run": {key}}, []string{"article", "class", "item"}, nil},
-		"reject on Waiting":  {waitsAsUsual, "POST " + first + "/decisions", "", url.Values{"verdict": {"reject"}, "run": {key}}, []string{"article", "class", "item"}, nil},
+		"reject on Waiting":  {waitsAsUsual, "POST " + first + "/decisions", "", url.Values{"verdict": {"reject"}, "run": {key}, "note": {note}}, []string{"article", "class", "item"}, typed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := story.site(t)

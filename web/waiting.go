@@ -43,12 +43,16 @@ type waitingList struct {
 type decided struct {
 	done    string              // what counted, as a sentence
 	refused map[string]*Refusal // by the key of a run
+	verdict api.Verdict         // of the form
+	note    string              // of the form
 }
 
 // card is one run, or several that are identical.
 type card struct {
 	runs    []api.RunSummary
 	refused *Refusal
+	verdict api.Verdict // that was refused
+	note    string      // that was refused
 }
 
 func (c card) first() api.RunSummary { return c.runs[0] }
@@ -124,7 +128,9 @@ func (p *Pages) readWaiting(c *call, result decided) (waitingList, error) {
 	}
 	for i := range l.cards {
 		for _, r := range l.cards[i].runs {
-			l.cards[i].refused = cmp.Or(l.cards[i].refused, result.refused[runKey(r)])
+			if why := result.refused[runKey(r)]; why != nil && l.cards[i].refused == nil {
+				l.cards[i].refused, l.cards[i].verdict, l.cards[i].note = why, result.verdict, result.note
+			}
 		}
 	}
 	return l, nil
@@ -185,7 +191,7 @@ func (p *Pages) decideWaiting(c *call) (answer, error) {
 		return answer{}, err
 	}
 	verdict := api.Verdict(c.PostForm.Get("verdict"))
-	result, status := decided{refused: map[string]*Refusal{}}, http.StatusOK
+	result, status := decided{refused: map[string]*Refusal{}, verdict: verdict, note: c.PostForm.Get("note")}, http.StatusOK
 	var counted []string
 	for i, key := range c.PostForm["run"] {
 		stack, err := c.decide(key, verdict, i)
