@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -50,11 +51,22 @@ func runOf(id string) (stack, run string) {
 	return parts[2], parts[3]
 }
 
+// listPatiently lists executions, again and again for as long as a busy machine may
+// need.
+func (r *Rig) listPatiently(ctx context.Context, in *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	for over := time.Now().Add(startTime); ; wait(ctx, time.Second) {
+		answer, err := r.executor.ListWorkflow(ctx, in)
+		if err == nil || ctx.Err() != nil || time.Now().After(over) {
+			return answer, err
+		}
+	}
+}
+
 // RecordExecutions records every execution that Temporal knows.
 func (r *Rig) RecordExecutions(ctx context.Context) error {
 	var page []byte
 	for {
-		answer, err := r.executor.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{NextPageToken: page, PageSize: 500})
+		answer, err := r.listPatiently(ctx, &workflowservice.ListWorkflowExecutionsRequest{NextPageToken: page, PageSize: 100})
 		if err != nil {
 			return fmt.Errorf("list executions: %w", err)
 		}
