@@ -33,7 +33,9 @@ func (r *rig) state(token string) api.Status {
 
 // One answer says whether all is well, and what arrived.
 func TestStatus(t *testing.T) {
-	r := newRig(t, func(c *server.Config) { c.TaskQueue, c.TemporalAddress, c.Namespace = "gantry", "temporal:7233", "prod" })
+	r := newRig(t, func(c *server.Config) {
+		c.TaskQueue, c.TemporalAddress, c.Namespace = "gantry", "temporal:7233", "prod"
+	})
 	r.receipt(example(t, "run_tracked_queued"))
 	r.receipt(example(t, "run_tracked_queued"))
 	r.receipt(edited(t, func(b map[string]any) { b["stack"].(map[string]any)["labels"] = []string{} }))

@@ -57,7 +57,7 @@ func findWaiting(ctx workflow.Context, in activities.FindWaitingInput) *activiti
 }
 
 // signalEnd signals executions that wait for the end of a run, or of the chain that it
-// began, to read anew. Signals may be repeated. Whoever misses one reads later without it.
+// began, to read anew. Signals may be repeated. An execution that misses one reads later without it.
 func signalEnd(ctx workflow.Context, run spacelift.RunRef, to activities.Waiting) {
 	var a *activities.Activities
 	for _, in := range []activities.SignalInput{

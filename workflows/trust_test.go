@@ -256,7 +256,7 @@ func TestAForgedFlagStopsNoChain(t *testing.T) {
 }
 
 // A forged state that is ahead of the run is denied once the API had the time to catch
-// up, also while Gantry is about to discard the plan that it claims.
+// up, even while Gantry is about to discard the plan that it claims.
 func TestAForgedPlanIsDeniedDuringARejection(t *testing.T) {
 	r := newRig(t, auto)
 	r.at(time.Second, func() { r.moves(queued, planning) })

@@ -142,7 +142,7 @@ func (j *janitor) unchain(ctx context.Context, run rig.Run, below bool) {
 	}
 }
 
-// shutsGate reports whether a label may close the gate for good.
+// shutsGate reports whether a label may close the gate permanently.
 func shutsGate(label string) bool {
 	return strings.HasPrefix(label, "gantry:window=") || strings.HasPrefix(label, "gantry:profile=")
 }

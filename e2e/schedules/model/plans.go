@@ -45,7 +45,7 @@ func (p Policy) Decider(plan Plan) Decider {
 	return Gantry
 }
 
-// Held returns the type of a resource whose destruction holds the plan, whoever approves
+// Held returns the type of a resource whose destruction holds the plan, no matter who approves
 // it; empty for none (docs/how-to/resource-policies.md).
 func (p Policy) Held(plan Plan) string {
 	for _, h := range p.Holds {

@@ -80,7 +80,7 @@ func Mishaps(seed uint64, storm time.Duration) []Mishap {
 			add(m)
 		}
 	}
-	if r.IntN(2) == 0 { // two replicas at once: one ahead, another behind
+	if r.IntN(2) == 0 { // two replicas: one ahead, another behind
 		ahead, behind := span(time.Minute, 5*time.Minute), -span(time.Minute, 5*time.Minute)
 		first := r.IntN(2)
 		add(Mishap{Kind: Clock, Target: processes[first], Ahead: ahead, For: span(8*time.Second, 20*time.Second)})
