@@ -72,7 +72,7 @@ func (a *Activities) ReadEnd(ctx context.Context, in FindWaitingInput) (End, err
 	defer cancel()
 	waiting, err := a.FindWaiting(ctx, in)
 	if err != nil {
-		return End{Run: run}, nil //nolint:nilerr // the workflow searches again
+		return End{Run: run}, nil // the workflow searches again
 	}
 	return End{Run: run, Waiting: &waiting}, nil
 }

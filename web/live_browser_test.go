@@ -3,7 +3,7 @@
 package web_test
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -42,7 +42,7 @@ func TestBrowserWaitingStaysWhereItIs(t *testing.T) {
 	s := webtest.New(t)
 	b := chromium.Open(t)
 	for _, width := range []int64{360, 1280} {
-		name := fmt.Sprint(width)
+		name := strconv.FormatInt(width, 10)
 		answerRuns(s, usual())
 		events := opensLive(s, b, width, "")
 		top := `document.querySelector("[aria-labelledby=run-01M8J7QT000000000000000002]").getBoundingClientRect().top`
@@ -88,6 +88,6 @@ func TestBrowserRunStaysWhereItIs(t *testing.T) {
 		s.Answer("GET /v1/"+billing+"/explain", why)
 		events.Send("progress")
 		b.Shows("Erin approved the plan")
-		stays(t, b, fmt.Sprint(width))
+		stays(t, b, strconv.FormatInt(width, 10))
 	}
 }

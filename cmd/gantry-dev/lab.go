@@ -44,8 +44,12 @@ type labOptions struct {
 	logLevel                                           string
 }
 
-// checkPorts refuses ports that no machine has; a port that is taken is replaced.
-func (o labOptions) checkPorts() error {
+// check refuses a pace that means nothing and ports that no machine has; a port that is
+// taken is replaced.
+func (o labOptions) check() error {
+	if !validPace(o.pace) {
+		return errPace
+	}
 	for _, p := range []struct {
 		flag string
 		port int
@@ -77,10 +81,7 @@ func runLab(ctx context.Context, o labOptions, out, logs io.Writer) (err error) 
 	if err != nil {
 		return err
 	}
-	if !validPace(o.pace) {
-		return errPace
-	}
-	if err := o.checkPorts(); err != nil {
+	if err := o.check(); err != nil {
 		return err
 	}
 	data, cleanUp, err := dataFolder(o.data)

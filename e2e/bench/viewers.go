@@ -19,8 +19,8 @@ import (
 const (
 	viewerCount  = 8
 	viewedEvents = 88_000
-	fillTime     = 2 * time.Minute                                // until lists have all events
-	viewerToken  = "bench-token-of-a-person-who-reads-deliveries" //nolint:gosec // serves loopback only
+	fillTime     = 2 * time.Minute // until lists have all events
+	viewerToken  = "bench-token-of-a-person-who-reads-deliveries"
 
 	// A page is fast enough, and costs the webhook little enough.
 	targetPage    = 10 * time.Millisecond

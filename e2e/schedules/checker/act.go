@@ -117,11 +117,17 @@ func (x *index) askers(r *run, until time.Duration) []string {
 			}
 		}
 		if r.retryOf != nil {
-			for _, q := range r.retryOf.requests {
-				if q.Request.Operation == "retryRun" && answered(q) && q.Began <= until {
-					all = append(all, q.Request.Who)
-				}
-			}
+			all = append(all, r.retryOf.retriers(until)...)
+		}
+	}
+	return all
+}
+
+// retriers are those who asked for a retry of the run.
+func (r *run) retriers(until time.Duration) (all []string) {
+	for _, q := range r.requests {
+		if q.Request.Operation == "retryRun" && answered(q) && q.Began <= until {
+			all = append(all, q.Request.Who)
 		}
 	}
 	return all

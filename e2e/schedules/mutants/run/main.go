@@ -135,10 +135,10 @@ func (o options) builds(ctx context.Context, all []mutants.Mutant) <-chan built 
 
 // remove removes what was built for a mutant.
 func (o options) remove(b built) error {
-	if b.err != nil || b.programs.Gantry == o.programs.Gantry {
-		return nil
+	if b.err == nil && b.programs.Gantry != o.programs.Gantry {
+		return os.RemoveAll(filepath.Dir(b.programs.Gantry))
 	}
-	return os.RemoveAll(filepath.Dir(b.programs.Gantry))
+	return nil
 }
 
 func (o options) note(r mutants.Result) error {
