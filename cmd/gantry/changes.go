@@ -28,7 +28,8 @@ const (
 // of events was lost and when it is back, and at intervals where Gantry has no stream for
 // the list or refuses it. It ends with ctx.
 func (s *session) changes(ctx context.Context, kind string, p api.StreamEventsParams) <-chan struct{} {
-	news := &settled{news: make(chan struct{}, 1)}
+	news := &settled{news: make(chan struct{}, 1), pause: settlePause}
+	poll, refused := pollPause, streamPause // the goroutine may outlive the command
 	stream := s.With(gantry.WithPatience(0), gantry.WithRetryNotice(func(error, time.Duration) { news.report() }))
 	go func() {
 		for ctx.Err() == nil {
@@ -39,7 +40,7 @@ func (s *session) changes(ctx context.Context, kind string, p api.StreamEventsPa
 					}
 				}
 			}
-			for until := time.Now().Add(streamPause); time.Now().Before(until) && pause(ctx, pollPause) == nil; {
+			for until := time.Now().Add(refused); time.Now().Before(until) && pause(ctx, poll) == nil; {
 				news.report()
 			}
 		}
@@ -50,6 +51,7 @@ func (s *session) changes(ctx context.Context, kind string, p api.StreamEventsPa
 // settled makes one report of those that follow each other closely.
 type settled struct {
 	news     chan struct{}
+	pause    time.Duration
 	settling atomic.Bool
 }
 
@@ -57,7 +59,7 @@ func (s *settled) report() {
 	if s.settling.Swap(true) {
 		return
 	}
-	time.AfterFunc(settlePause, func() {
+	time.AfterFunc(s.pause, func() {
 		s.settling.Store(false)
 		select {
 		case s.news <- struct{}{}:
