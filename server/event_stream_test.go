@@ -77,6 +77,8 @@ func (r *rig) listen(token, query, lastEvent string) *stream {
 func (s *stream) news(t *testing.T) string {
 	t.Helper()
 	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	answersAsDocumented(t, s.req, s.w)
 	var all []string
 	for block := range strings.SplitSeq(strings.TrimSuffix(s.w.Body.String(), "\n\n"), "\n\n") {

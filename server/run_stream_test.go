@@ -26,6 +26,7 @@ import (
 type stream struct {
 	req   *http.Request
 	w     *httptest.ResponseRecorder
+	mu    sync.Mutex // orders what the server writes and tests read, even for the race detector
 	leave context.CancelFunc
 	ended chan struct{}
 }
@@ -49,10 +50,22 @@ func (r *rig) open(path, token, lastEvent string) *stream {
 	s := &stream{req: req, w: httptest.NewRecorder(), leave: leave, ended: make(chan struct{})}
 	go func() {
 		defer close(s.ended)
-		r.handler.ServeHTTP(s.w, req)
+		r.handler.ServeHTTP(streamWriter{s.w, &s.mu}, req)
 	}()
 	synctest.Wait()
 	return s
+}
+
+// streamWriter writes what a stream's client records.
+type streamWriter struct {
+	*httptest.ResponseRecorder
+	mu *sync.Mutex
+}
+
+func (w streamWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ResponseRecorder.Write(p)
 }
 
 // over reports whether the server has ended the stream.
@@ -70,6 +83,8 @@ func (s *stream) over() bool {
 func (s *stream) events(t *testing.T) (events []string) {
 	t.Helper()
 	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	answersAsDocumented(t, s.req, s.w)
 	for block := range strings.SplitSeq(strings.TrimSuffix(s.w.Body.String(), "\n\n"), "\n\n") {
 		fields := fieldsOf(block)
