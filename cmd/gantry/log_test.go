@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,13 +15,23 @@ import (
 
 // countingOutput counts the calls of Write.
 type countingOutput struct {
-	bytes.Buffer
+	mu     sync.Mutex
+	text   bytes.Buffer
 	writes int
 }
 
 func (o *countingOutput) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.writes++
-	return o.Buffer.Write(p)
+	return o.text.Write(p)
+}
+
+// written returns what was written so far, and with how many calls.
+func (o *countingOutput) written() (text string, writes int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String(), o.writes
 }
 
 func TestLogWritesManyLinesAtOnce(t *testing.T) {
@@ -32,8 +43,9 @@ func TestLogWritesManyLinesAtOnce(t *testing.T) {
 		}
 		expect := func(when string, lines, writes int) {
 			t.Helper()
-			if got := strings.Count(out.String(), "\n"); got != lines || out.writes != writes {
-				t.Errorf("%s: %d lines in %d writes, want %d in %d", when, got, out.writes, lines, writes)
+			text, n := out.written()
+			if got := strings.Count(text, "\n"); got != lines || n != writes {
+				t.Errorf("%s: %d lines in %d writes, want %d in %d", when, got, n, lines, writes)
 			}
 		}
 		log.Info("a line alone")
@@ -52,8 +64,8 @@ func TestLogWritesManyLinesAtOnce(t *testing.T) {
 		log.Info("the last line")
 		flush()
 		expect("the end", 103, 4)
-		if !strings.HasSuffix(out.String(), "msg=\"the last line\"\n") {
-			t.Errorf("the last line is not the last: %q", out.String())
+		if text, _ := out.written(); !strings.HasSuffix(text, "msg=\"the last line\"\n") {
+			t.Errorf("the last line is not the last: %q", text)
 		}
 	})
 }
@@ -70,8 +82,8 @@ func TestLogBoundsWhatItHolds(t *testing.T) {
 		for range 100 {
 			log.Info(line)
 		}
-		if held := 100*1000 - out.Len(); held > maxLineBytes {
-			t.Errorf("%d bytes of 100 lines are held", held)
+		if text, _ := out.written(); 100*1000-len(text) > maxLineBytes {
+			t.Errorf("%d bytes of 100 lines are written", len(text))
 		}
 	})
 }
