@@ -84,6 +84,20 @@ func TestAttemptsThatOverlapAccuseNobody(t *testing.T) {
 	}
 }
 
+// A request that is still under way is answered with 202. Its repeat reads the result,
+// which may be a refusal.
+func TestARepeatMayReadARefusal(t *testing.T) {
+	asks := func(status int) rec {
+		return rec{Request: &history.Request{Operation: "triggerRun", Method: "POST", Path: "/v1/stacks/app/runs", Who: "ann", Key: "k", Stack: "app", Status: status}}
+	}
+	for first, want := range map[int]bool{202: false, 201: true} {
+		found := Check([]rec{{N: 1}, asks(first), asks(409)})
+		if got := slices.ContainsFunc(found, func(v Violation) bool { return v.Rule == "keys" }); got != want {
+			t.Errorf("a refusal after %d: %v", first, found)
+		}
+	}
+}
+
 // A machine that is twenty times slower than an idle one accuses nobody of being slow.
 func TestASlowMachineAccusesNobody(t *testing.T) {
 	for name, story := range stories {

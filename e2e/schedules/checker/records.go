@@ -258,10 +258,13 @@ func keysCountOnce(x *index) []Violation {
 			if answered(q) {
 				all = append(all, violation(q.Request.Path, "another request under the key "+s.key+" counted too", before, q))
 			}
+		case before.Request.Status == http.StatusAccepted: // the repeat reads the result, even a refusal
+			delete(first, s)
+			if answered(q) {
+				first[s] = q
+			}
 		case !answered(q):
 			all = append(all, violation(q.Request.Path, "the repeat under the key "+s.key+" was refused", before, q))
-		case before.Request.Status == http.StatusAccepted: // it couldn't name yet what it made
-			first[s] = q
 		case q.Request.Status != http.StatusAccepted && identity(before) != identity(q):
 			all = append(all, violation(q.Request.Path, "the repeat under the key "+s.key+" made something else", before, q))
 		}
