@@ -9,7 +9,7 @@ import (
 // takes a few MB while it is made, so they are made in turns. A page whose turn doesn't
 // come is made nevertheless: others may wait for Temporal or Spacelift.
 const (
-	maxTurns     = 8
+	maxTurns     = 4
 	turnPatience = 5 * time.Second
 )
 

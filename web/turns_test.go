@@ -22,7 +22,7 @@ func TestPagesAreMadeInTurns(t *testing.T) {
 		api, whole  time.Duration // of one call, and of all pages
 		most, least int64         // pages at the same time
 	}{
-		{10 * time.Millisecond, 2 * time.Second, 8, 8},
+		{10 * time.Millisecond, 2 * time.Second, 4, 4},
 		{time.Minute, 4 * time.Minute, 200, 100},
 	} {
 		synctest.Test(t, func(t *testing.T) {
