@@ -68,7 +68,7 @@ const (
 	stacksPerQuery = 20
 )
 
-// progress is the progress of TellOfRules: the next attempt continues there.
+// progress is the progress of SignalExecutions: the next attempt continues there.
 type progress struct {
 	After string   `json:"after"` // executions up to this id, in order, were signaled, or failed
 	Sent  int      `json:"sent"`
@@ -78,13 +78,14 @@ type progress struct {
 // maxLost bounds the executions that are tried again; those beyond count as failed.
 const maxLost = 100
 
-// TellOfRules signals executions to check the rules in effect again. It misses
-// executions that the visibility store does not list yet; those that have ended
-// need nothing. An execution that can't be signaled does not hold up the others:
-// it is tried again at the end, and then counted.
+// SignalExecutions signals executions that something outside of them has changed: the
+// rules in effect, or the run or chain that they wait for. It misses executions that the
+// visibility store does not list yet; those that have ended need nothing. An execution
+// that can't be signaled does not hold up the others: it is tried again at the end, and
+// then counted.
 //
 // The name is a contract with open executions.
-func (a *Activities) TellOfRules(ctx context.Context, in SignalInput) (SignalResult, error) {
+func (a *Activities) SignalExecutions(ctx context.Context, in SignalInput) (SignalResult, error) {
 	var at progress
 	if activity.HasHeartbeatDetails(ctx) {
 		if err := activity.GetHeartbeatDetails(ctx, &at); err != nil {

@@ -34,7 +34,7 @@ func (f *fakeTemporal) broadcast(t *testing.T, in activities.SignalInput, detail
 			env.SetHeartbeatDetails(details[0])
 		}
 		begun := time.Now()
-		result, err = do[activities.SignalResult](env, a.TellOfRules, in)
+		result, err = do[activities.SignalResult](env, a.SignalExecutions, in)
 		took = time.Since(begun)
 	})
 	return result, took, err

@@ -128,7 +128,7 @@ func (k *keeper) notify(ctx workflow.Context, stacks []string) {
 		var result activities.SignalResult
 		in := rulesChanged(k.account)
 		in.Stacks, in.Stack = stacks, managed.AttrStack
-		err := workflow.ExecuteActivity(summarized(withBroadcast(ctx), "Signal waiting runs that the freezes changed"), a.TellOfRules, in).Get(ctx, &result)
+		err := workflow.ExecuteActivity(summarized(withBroadcast(ctx), "Signal waiting runs that the freezes changed"), a.SignalExecutions, in).Get(ctx, &result)
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:

@@ -255,7 +255,7 @@ func (t *tick) notifyBehind(ctx workflow.Context, behind int) {
 	var result activities.SignalResult
 	in := rulesChanged(t.in.Account)
 	in.Behind = &activities.BehindInput{Account: t.in.Account, At: t.report.At, Fingerprint: managed.AttrFingerprint}
-	if err := workflow.ExecuteActivity(summarized(withOneBroadcast(ctx), "Signal waiting runs that missed a change of the freezes"), a.TellOfRules, in).Get(ctx, &result); err != nil {
+	if err := workflow.ExecuteActivity(summarized(withOneBroadcast(ctx), "Signal waiting runs that missed a change of the freezes"), a.SignalExecutions, in).Get(ctx, &result); err != nil {
 		t.log.Warn("not every run that waits by outdated freezes was notified; the next tick notifies the others", "behind", behind, "error", because(err))
 		return
 	}

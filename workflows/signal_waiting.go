@@ -67,7 +67,7 @@ func signalEnd(ctx workflow.Context, run spacelift.RunRef, to activities.Waiting
 		if len(in.IDs) == 0 {
 			continue
 		}
-		err := workflow.ExecuteActivity(summarized(withOneBroadcast(ctx), "Signal what waits for this end"), a.TellOfRules, in).Get(ctx, nil)
+		err := workflow.ExecuteActivity(summarized(withOneBroadcast(ctx), "Signal what waits for this end"), a.SignalExecutions, in).Get(ctx, nil)
 		if err != nil && ctx.Err() == nil {
 			workflow.GetLogger(ctx).Info("not everything that waits for the end was signaled; it reads later", "run", run.String(), "error", because(err))
 		}

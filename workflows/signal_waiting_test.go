@@ -24,7 +24,7 @@ func TestTheEndOfARunSignalsThoseThatWait(t *testing.T) {
 			run, err := r.Run(ctx, in.Run)
 			return activities.End{Run: run, Waiting: &waiting}, err
 		})
-		r.env.OnActivity(r.acts.TellOfRules, anyArg, anyArg).Return(func(_ context.Context, in activities.SignalInput) (activities.SignalResult, error) {
+		r.env.OnActivity(r.acts.SignalExecutions, anyArg, anyArg).Return(func(_ context.Context, in activities.SignalInput) (activities.SignalResult, error) {
 			sent = append(sent, in)
 			return activities.SignalResult{}, nil
 		}).Maybe()
