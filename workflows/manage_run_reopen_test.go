@@ -90,12 +90,12 @@ func TestARunLearnsAfterItsEndWhoseRetryItIs(t *testing.T) {
 
 	second := first.next()
 	second.world.earlier = known
-	told := len(second.world.arrived)
+	before := len(second.world.arrived)
 	s := second.manageFrom(managed.ManageRunInput{Run: run, Reopened: true, RetryOf: &managed.RetryOf{Run: again, Attempt: 2, By: "gantry"}})
 	if s.State != finished || s.RetryOf == nil || s.RetryOf.Run != again {
 		t.Errorf("it ended in %s, a retry of %+v", s.State, s.RetryOf)
 	}
-	if news := second.world.arrived[told:]; len(news) > 0 {
+	if news := second.world.arrived[before:]; len(news) > 0 {
 		t.Errorf("people received %+v", news)
 	}
 	second.mentions(s, managed.KindNote, "only after its end")

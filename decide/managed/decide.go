@@ -62,7 +62,7 @@ const (
 	DoRelease  Action = "release"  // the stacks that follow
 	DoFinish   Action = "finish"   // the run has ended
 
-	DoNotifyChains  Action = "tell-chains"    // that the run has ended
+	DoNotifyChains  Action = "notify-chains"  // that the run has ended
 	DoSignalWaiting Action = "signal-waiting" // to the runs and chains that wait for it
 	DoParents       Action = "parents"        // read how far the stacks are that go first
 	DoReplace       Action = "replace"        // see to it that another run takes the place of one whose plan is old
