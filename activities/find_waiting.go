@@ -38,12 +38,12 @@ const maxWaiting = 1000
 // that wait for other stacks or for another run of their own, and chains that wait for
 // something outside of them. It misses those that the visibility store does not list yet.
 func (a *Activities) FindWaiting(ctx context.Context, in FindWaitingInput) (Waiting, error) {
-	stacks, followed := in.Stacks, true
+	stacks, known := in.Stacks, true
 	if !in.Chain {
-		stacks, followed = a.knownFollowers(in.Run)
+		stacks, known = a.knownFollowers(in.Run)
 	}
-	found, err := a.waitingRuns(ctx, in.Run, append([]spacelift.StackID{in.Run.Stack}, stacks...))
-	if err != nil || !followed {
+	found, err := a.waitingRuns(ctx, in.Run, stacks, known)
+	if err != nil || known && len(stacks) == 0 && !in.Chain {
 		return Waiting{Runs: found}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, chainsTimeout)
@@ -77,26 +77,28 @@ func (a *Activities) ReadEnd(ctx context.Context, in FindWaitingInput) (End, err
 	return End{Run: run, Waiting: &waiting}, nil
 }
 
-// knownFollowers returns the stacks that follow a run's, as far as this replica knows
-// them: the few calls for the list are for those that must know. followed is false if none
-// does.
-func (a *Activities) knownFollowers(run spacelift.RunRef) (stacks []spacelift.StackID, followed bool) {
-	known := a.graphs.known(run.Account)
-	stacks = known.by[run.Stack]
-	return stacks, known.by == nil || len(stacks) > 0 || a.now().Sub(known.at) >= nobodyGood
+// knownFollowers returns the stacks that follow a run's, if this replica knows them by a
+// list that is not old: the few calls for the list are for those that must know.
+func (a *Activities) knownFollowers(run spacelift.RunRef) (stacks []spacelift.StackID, known bool) {
+	graph := a.graphs.known(run.Account)
+	return graph.by[run.Stack], graph.by != nil && a.now().Sub(graph.at) < nobodyGood
 }
 
-// waitingRuns lists the runs of some stacks that wait for other runs, but the one that
-// ended.
-func (a *Activities) waitingRuns(ctx context.Context, ended spacelift.RunRef, stacks []spacelift.StackID) (ids []string, err error) {
+// waitingRuns lists the runs that wait for another run: those of its stack and of its
+// followers, or of all stacks while the followers are not known. It leaves out the run
+// that ended.
+func (a *Activities) waitingRuns(ctx context.Context, ended spacelift.RunRef, followers []spacelift.StackID, known bool) (ids []string, err error) {
 	in := SignalInput{
 		// An account's name holds no quote: see spacelift.ValidateAccount.
 		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND %s IN ('%s', '%s', '%s') AND ExecutionStatus = 'Running'", managed.ManageRunType,
 			managed.AttrAccount, ended.Account, managed.AttrPhase, managed.PhaseHolding, managed.PhaseRetrying, managed.PhaseDone),
 		Stack: managed.AttrStack,
 	}
-	for _, s := range stacks {
-		in.Stacks = append(in.Stacks, string(s))
+	if known {
+		in.Stacks = append(in.Stacks, string(ended.Stack))
+		for _, s := range followers {
+			in.Stacks = append(in.Stacks, string(s))
+		}
 	}
 	for _, query := range in.queries() {
 		found, _, err := a.executions(ctx, query, maxWaiting-len(ids), managed.AttrPhase)

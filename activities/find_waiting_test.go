@@ -67,3 +67,21 @@ func TestFindWaiting(t *testing.T) {
 		t.Errorf("asked %s", q)
 	}
 }
+
+// A replica that has just begun, or whose list of stacks is old, does not know who follows
+// a stack. Then it signals all runs of the account that wait for others, and chains.
+func TestAnEndOfWhichTheFollowersAreNotKnown(t *testing.T) {
+	w := &waiters{
+		chains: chains{ids: []string{"chain/acme/01A"}, answers: map[string]string{"chain/acme/01A": `{"listens":true}`}},
+		runs:   map[string][2]string{"run/acme/app-prod/1": {"holding", "chain"}, "run/acme/app-prod/2": {"holding", "labels"}},
+	}
+	a := activities.Activities{Temporal: w}
+	got, err := a.FindWaiting(t.Context(), activities.FindWaitingInput{Run: spacelift.RunRef{Account: "acme", Stack: "net-prod", Run: "01R"}, Chains: besides.Chains})
+	want := activities.Waiting{Runs: []string{"run/acme/app-prod/1"}, Chains: []string{"chain/acme/01A"}}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v, (-want +got):\n%s", err, diff)
+	}
+	if q := w.queries[0]; strings.Contains(q, "GantryStack IN") {
+		t.Errorf("asked only for some stacks: %s", q)
+	}
+}
