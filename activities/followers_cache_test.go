@@ -119,6 +119,38 @@ func TestAChainReadsAListThatIsAsNewAsItsRuns(t *testing.T) {
 	})
 }
 
+// A replica whose clock is ahead may take an old list for a new one. It reads another one
+// if a stack is missing that is known to follow, and only then.
+func TestAListOfAFastClockIsNoReasonToForgetAFollower(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &lister{}
+		ahead := &Activities{
+			Accounts: map[spacelift.Account]Spacelift{"acme": api},
+			Now:      func() time.Time { return time.Now().Add(3 * time.Minute) },
+		}
+		if f := whoFollows(t, ahead); f == nil || f.Any() {
+			t.Fatalf("%+v follow, want nobody", f)
+		}
+		<-time.After(time.Second)
+		api.stacks = appFollows
+		in := ReadChainInput{Account: "acme", Root: "network-prod", Since: time.Now(), Followers: []spacelift.StackID{"app-prod"}}
+		for range 3 {
+			if g, err := ahead.ReadChain(t.Context(), in); err != nil || g.Size != 1 || api.calls.Load() != 2 {
+				t.Errorf("the chain has %+v, %v, want app-prod after 2 lists, not %d", g, err, api.calls.Load())
+			}
+		}
+		api.stacks = nil // app-prod really follows no more
+		<-time.After(time.Minute)
+		if g, err := ahead.ReadChain(t.Context(), ReadChainInput{Account: "acme", Root: "network-prod", Since: ahead.now()}); err != nil || g.Size != 0 {
+			t.Errorf("the chain has %+v, %v, want nobody", g, err)
+		}
+		<-time.After(time.Second)
+		if g, err := ahead.ReadChain(t.Context(), in); err != nil || g.Size != 0 || api.calls.Load() != 4 {
+			t.Errorf("the chain has %+v, %v, want nobody after 4 lists, not %d", g, err, api.calls.Load())
+		}
+	})
+}
+
 // A replica that has no call left doesn't guess.
 func TestAChainDoesNotGuessFromAnOldList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -127,7 +127,7 @@ func newReleaser(ctx workflow.Context, in chain.Input) (*releaser, error) {
 	}
 	r.known.MovedAt = workflow.Now(ctx).UTC()
 	r.known.Commit = decide.Fit(in.Commit, decide.MaxName)
-	r.known.Listed = in.Listed
+	r.known.Listed, r.known.Followers = in.Listed, in.Followers
 	r.known.TriggeredBy, r.known.Notify = managed.Bounded(managed.Distinct(in.TriggeredBy)), in.Notify
 	if in.Known != nil {
 		r.known = *in.Known
@@ -275,7 +275,9 @@ func (r *releaser) readGraph(ctx workflow.Context) error {
 	var a *activities.Activities
 	var graph chain.Graph
 	root := r.known.Root
-	err := workflow.ExecuteLocalActivity(withOneTry(ctx), a.ReadChain, activities.ReadChainInput{Account: root.Account, Root: root.Stack, Since: r.known.Listed}).Get(ctx, &graph)
+	err := workflow.ExecuteLocalActivity(withOneTry(ctx), a.ReadChain, activities.ReadChainInput{
+		Account: root.Account, Root: root.Stack, Since: r.known.Listed, Followers: r.known.KnownFollowers(),
+	}).Get(ctx, &graph)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

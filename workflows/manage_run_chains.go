@@ -46,6 +46,7 @@ func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 		StaticDetails:         opening.Details,
 	}), chain.Type, chain.Input{
 		Root: s.Run, Commit: s.Commit.Hash, TriggeredBy: s.Triggerers(), Notify: s.Policy.Notify.Value, Listed: graph.At,
+		Followers: s.Followers,
 	}).GetChildWorkflowExecution().Get(ctx, nil)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -73,7 +74,7 @@ func (m *manager) readFollowers(ctx workflow.Context) (graph chain.Graph, read b
 	var a *activities.Activities
 	in := activities.ReadChainInput{Account: m.known.Run.Account, Root: m.known.Run.Stack, Brief: true}
 	if f := m.known.Followers; f != nil {
-		in.Since = f.At
+		in.Since, in.Followers = f.At, f.Stacks
 	}
 	err := workflow.ExecuteLocalActivity(withQuickCall(ctx), a.ReadChain, in).Get(ctx, &graph)
 	graph.At = cmp.Or(graph.At, in.Since)

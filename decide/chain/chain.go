@@ -28,6 +28,8 @@ type Chain struct {
 	Graph  graphClock `json:"graph,omitzero"`
 	Listed time.Time  `json:"listed,omitzero"` // see Input: the next list is as new
 
+	Followers []spacelift.StackID `json:"followers,omitempty"` // see Input; none once all that follows is Known
+
 	Refusals []Exclusion `json:"refusals,omitempty"` // stacks that follow and are not released
 	Refused  string      `json:"refused,omitempty"`  // why nothing is released, ever
 

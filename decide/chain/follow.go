@@ -48,6 +48,12 @@ func FollowedBy(all map[spacelift.StackID]Following) map[spacelift.StackID][]spa
 	return by
 }
 
+// AllFollow reports whether all of some stacks follow the root, directly or not.
+func AllFollow(all map[spacelift.StackID]Following, root spacelift.StackID, stacks []spacelift.StackID) bool {
+	reached := reach(FollowedBy(all), root)
+	return !slices.ContainsFunc(stacks, func(s spacelift.StackID) bool { return !reached[s] })
+}
+
 // GraphOf finds the stacks that follow the root. Stacks on a circle, and those behind
 // it, are excluded: none of them can go first. All others are released as if those
 // were not there.

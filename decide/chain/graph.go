@@ -76,12 +76,24 @@ func (c *Chain) RecordNoGraph(at time.Time, reason string) {
 	}
 }
 
+// KnownFollowers are the stacks that follow the root, directly or not, as far as is
+// known.
+func (c *Chain) KnownFollowers() []spacelift.StackID {
+	stacks := slices.Clone(c.Followers)
+	for _, n := range c.Nodes[1:] {
+		if len(n.After) > 0 { // others have left the chain
+			stacks = append(stacks, n.Stack)
+		}
+	}
+	return stacks
+}
+
 // TakeGraph takes the stacks that follow the root. New ones join the chain. Stacks that
 // no longer follow leave it, unless they have a run: the chain waits for that run alone.
 func (c *Chain) TakeGraph(at time.Time, g Graph) {
 	first := !c.Known
 	c.Graph = graphClock{ReadAt: at, Unchanged: c.Graph.Unchanged + 1}
-	c.Known, c.Notify = true, g.Notify
+	c.Known, c.Notify, c.Followers = true, g.Notify, nil
 	if g.At.After(c.Listed) {
 		c.Listed = g.At
 	}

@@ -37,6 +37,8 @@ type Input struct {
 	Notify      []string         `json:"notify,omitempty"`      // the channels of the root's stack
 	Listed      time.Time        `json:"listed,omitzero"`       // when Spacelift was asked for the list that shows who follows, as far as the root knows
 	Known       *Chain           `json:"known,omitempty"`
+
+	Followers []spacelift.StackID `json:"followers,omitempty"` // that the root knows of: the list has them, or is read anew
 }
 
 // News is a hint that a run of a chain has changed: it ended, or it retries another
