@@ -155,13 +155,13 @@ func decideState(s Situation) Next {
 			What:   WaitSpacelift, Who: "unknown: check the run in Spacelift",
 		}
 	case s.unjudged() != nil:
-		return judging(s, passing(s, PhaseApplying, ""))
+		return judging(s, continuing(s, ""))
 	case s.stopping != nil:
 		return decideStop(s)
 	case s.appliesUnasked():
 		return s.readFirst(passing(s, PhaseApplying, "Spacelift applies a plan that nobody was asked about"))
 	case s.decidedElsewhere():
-		return s.readFirst(passing(s, PhaseApplying, "the run continues, and Gantry checks who decided"))
+		return s.readFirst(continuing(s, "the run continues, and Gantry checks who decided"))
 	}
 	switch s.State {
 	case spacelift.RunStateUnconfirmed:
@@ -215,6 +215,16 @@ func passing(s Situation, phase Phase, reason string) Next {
 		n.Then = prospect(s)
 	}
 	return n
+}
+
+// continuing is waiting for a run that went past a decision without Gantry, in whatever
+// state it is since: it may have another plan.
+func continuing(s Situation, reason string) Next {
+	phase := PhaseHolding
+	if p, ok := passingStates[s.State]; ok {
+		phase = p.phase
+	}
+	return passing(s, phase, reason)
 }
 
 // inSpacelift is waiting for people who decide there.

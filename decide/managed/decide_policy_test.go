@@ -168,10 +168,11 @@ func TestDecideWithPolicies(t *testing.T) {
 		{"stopped, Spacelift has not shown it", in("UNCONFIRMED", with(mng, two), stoppedBy("ann"), func(s *Situation) { s.stopping.ask(s.Key()); s.stopping.accept(t0, s.Key(), "discard") }), doWait, PhaseFollowing, "asked to discard"},
 
 		{"CONFIRMED elsewhere", in("CONFIRMED", func(s *Situation) { s.read, s.open = false, &pendingDecision{Key: StateKey{4, "UNCONFIRMED"}} }), DoRead, PhaseApplying, "who decided"},
+		{"another plan elsewhere", in("UNCONFIRMED", func(s *Situation) { s.read, s.open = false, &pendingDecision{Key: StateKey{1, "UNCONFIRMED"}} }), DoRead, PhaseHolding, "who decided"},
 		{"CONFIRMED by us", in("CONFIRMED", func(s *Situation) {
 			s.read, s.open = false, &pendingDecision{Key: StateKey{4, "UNCONFIRMED"}, Act: request{State: requestAccepted, Do: DoConfirm}}
 		}), doWait, PhaseApplying, "confirmed"},
-		{"asked for another plan elsewhere", in("REPLAN_REQUESTED", func(s *Situation) { s.read, s.open = false, &pendingDecision{Key: StateKey{4, "UNCONFIRMED"}} }), DoRead, PhaseApplying, "who decided"},
+		{"asked for another plan elsewhere", in("REPLAN_REQUESTED", func(s *Situation) { s.read, s.open = false, &pendingDecision{Key: StateKey{4, "UNCONFIRMED"}} }), DoRead, PhasePlanning, "who decided"},
 		{"an end is only claimed", in("PLANNING", claimed), DoRead, PhasePlanning, ""},
 		{"an end is only claimed, Spacelift is away", in("PLANNING", claimed, unanswered), doWait, PhasePlanning, "a notification says that the run is FINISHED, and Gantry has not been able to read the run to confirm that: no answer"},
 		{"a plan waits, an end is only claimed, Spacelift is away", in("UNCONFIRMED", with(mng, manual), claimed, func(s *Situation) { s.Trust.Next = t0.Add(time.Minute) }), doWait, PhaseWaiting, "0 of 1"},
