@@ -110,7 +110,7 @@ func unclear(ctx context.Context, err error) error {
 		return off
 	}
 	return temporal.NewApplicationErrorWithOptions(err.Error(), ErrTypeAmbiguous,
-		temporal.ApplicationErrorOptions{Cause: err, NextRetryDelay: settled})
+		temporal.ApplicationErrorOptions{Cause: err, NextRetryDelay: Settled})
 }
 
 // unanswered reports whether an error says that Temporal itself did not answer.

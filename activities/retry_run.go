@@ -30,9 +30,9 @@ type RetryRunResult struct {
 }
 
 const (
-	// settled is the time after a lost answer by which the lists must show its
+	// Settled is the time after a lost answer by which the lists must show its
 	// effect. Assumption: Spacelift documents no such time.
-	settled = 30 * time.Second
+	Settled = 30 * time.Second
 
 	// newerRuns bounds the newest runs of a stack that are read.
 	newerRuns = 100

@@ -219,7 +219,7 @@ func giveWay(ctx context.Context, api Spacelift, run spacelift.RunRef, void []sp
 	}
 	for _, l := range lines[itself+1:] {
 		if !l.State.Terminal() && l.TriggeredBy == lines[itself].TriggeredBy && l.CommitHash == lines[itself].CommitHash &&
-			lines[itself].CreatedAt.Sub(l.CreatedAt) < settled {
+			lines[itself].CreatedAt.Sub(l.CreatedAt) < Settled {
 			mark := spacelift.Mark{Verb: spacelift.VerbCancel}
 			_, err := api.CancelRun(fresh(ctx, read), run, mark.Sign(policy.NoteGivesWay+string(l.Ref.Run)+"."))
 			return l.Ref, err

@@ -2,11 +2,13 @@ package workflows
 
 import (
 	"errors"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide"
+	"github.com/gantryhq/gantry/decide/managed"
 )
 
 // appError returns the error that an activity raised; nil if it is another one.
@@ -25,6 +27,19 @@ func notFound(err error) bool {
 func final(err error) bool {
 	app := appError(err)
 	return app != nil && app.NonRetryable()
+}
+
+// retryDelay returns the time before which nothing shows whether an act happened, if its
+// answer was lost: then another attempt would not notice this one. It returns zero for
+// acts whose repeat does no harm.
+func retryDelay(n managed.Next, err error) time.Duration {
+	if app := appError(err); app != nil {
+		return app.NextRetryDelay()
+	}
+	if n.Do == managed.DoReplace { // a time-out, most likely
+		return activities.Settled
+	}
+	return 0
 }
 
 // because returns the part of an activity's error that people want to read.

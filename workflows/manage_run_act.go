@@ -1,6 +1,8 @@
 package workflows
 
 import (
+	"time"
+
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -98,7 +100,7 @@ func (m *manager) call(ctx workflow.Context, n managed.Next, activity, in, out a
 		return temporal.NewCanceledError()
 	}
 	m.known.Note(workflow.Now(ctx).UTC(), managed.KindNote, "Spacelift did not %s immediately (%s); Gantry keeps asking", n.Do, because(err))
-	return m.keepAsking(ctx, n, activity, in, out)
+	return m.keepAsking(ctx, n, retryDelay(n, err), activity, in, out)
 }
 
 // callQuickly calls with little patience.
@@ -125,16 +127,16 @@ func (m *manager) callQuickly(ctx workflow.Context, n managed.Next, activity, in
 	return orCalledOff(answer.Get(ctx, out), calledOff)
 }
 
-// keepAsking calls with an activity that is retried for days, and takes events
-// meanwhile.
-func (m *manager) keepAsking(ctx workflow.Context, n managed.Next, activity, in, out any) error {
+// keepAsking calls with an activity that is retried for days, from a delay on, and takes
+// events meanwhile.
+func (m *manager) keepAsking(ctx workflow.Context, n managed.Next, delay time.Duration, activity, in, out any) error {
 	options := withSpaceliftCall(ctx)
 	if n.Do == managed.DoDiagnose {
 		options = withPatientRead(ctx)
 	}
 	asking, stopAsking := workflow.WithCancel(summarized(options, n.Reason))
 	defer stopAsking()
-	answer := workflow.ExecuteActivity(asking, activity, in)
+	answer := executeAfter(asking, delay, activity, in)
 	calledOff := false
 	for !answer.IsReady() {
 		m.sendMessages()
@@ -158,6 +160,22 @@ func (m *manager) keepAsking(ctx workflow.Context, n managed.Next, activity, in,
 		}
 	}
 	return orCalledOff(answer.Get(ctx, out), calledOff)
+}
+
+// executeAfter executes an activity after a delay.
+func executeAfter(ctx workflow.Context, delay time.Duration, activity, in any) workflow.Future {
+	if delay <= 0 {
+		return workflow.ExecuteActivity(ctx, activity, in)
+	}
+	answer, set := workflow.NewFuture(ctx)
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		if err := workflow.Sleep(ctx, delay); err != nil {
+			set.SetError(err)
+			return
+		}
+		set.Chain(workflow.ExecuteActivity(ctx, activity, in))
+	})
+	return answer
 }
 
 // orCalledOff returns the error of an activity that Gantry may have called off.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 
 	commonpb "go.temporal.io/api/common/v1"
@@ -56,7 +57,11 @@ func (r *rig) RunsOfStack(_ context.Context, stack spacelift.StackID, _ spacelif
 	case r.away:
 		return found, errors.New("dial tcp: connection refused")
 	case stack == run.Stack:
-		found.Items = append(found.Items, r.queued...)
+		for _, q := range r.queued {
+			if r.env.Now().Sub(q.CreatedAt) >= r.listLag {
+				found.Items = append(found.Items, q)
+			}
+		}
 		found.Items = append(found.Items, lineOf(r.truth))
 	case len(r.parents) == 0 || r.parents[stack].Ref.Run == "":
 		return found, spacelift.ErrNotFound
@@ -91,6 +96,9 @@ func (r *rig) TriggerRun(_ context.Context, stack spacelift.StackID, how spaceli
 	}
 	ref := spacelift.RunRef{Account: "acme", Stack: stack, Run: "01KDXFRESH000000000000000"}
 	r.queued = append(r.queued, spacelift.RunLine{Ref: ref, Type: spacelift.RunTypeTracked, State: queued, CommitHash: how.CommitSHA, CreatedAt: r.env.Now()})
+	if r.listLag > 0 && len(r.queued) == 1 {
+		return spacelift.RunOutcome{}, fmt.Errorf("trigger: %w: EOF", spacelift.ErrAmbiguous)
+	}
 	return spacelift.RunOutcome{Ref: ref, State: queued}, nil
 }
 

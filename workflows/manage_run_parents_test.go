@@ -132,6 +132,11 @@ func TestAnOldPlanIsReplaced(t *testing.T) {
 				r.set(func() { r.refuses = nil })
 			})
 		}},
+		{"though the answer gets lost, and lists show the new run seconds later", auto, func(r *rig) {
+			r.listLag = 10 * time.Second
+			r.goesFirst(account, pushed, queued, planning, unconfirmed)
+			r.at(time.Hour, func() { r.goesFirst(account, pushed, applying, finished) })
+		}},
 		{"once the chain reaches it", asked, func(r *rig) {
 			r.at(time.Hour, func() {
 				r.goesFirst(account, "another", queued, planning, applying, finished)

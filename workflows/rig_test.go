@@ -69,6 +69,7 @@ type rig struct {
 
 	parents map[spacelift.StackID]spacelift.Run // the newest run of stacks that go first
 	queued  []spacelift.RunLine                 // runs of the run's stack that were triggered since
+	listLag time.Duration                       // the answer to the first of those gets lost, and lists show them after this time
 
 	acts *activities.Activities // what another configuration is given to
 }
