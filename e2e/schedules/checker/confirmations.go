@@ -201,6 +201,20 @@ func (x *index) unbound(a act, plan, q rec) string {
 	return ""
 }
 
+// rejects reports whether an answered rejection is about a plan. One that names no version
+// is about the plan that Gantry knew when it came; the answer says which.
+func (x *index) rejects(q, plan rec) bool {
+	if named := decision(q).StateVersion; named != nil {
+		return *named == plan.RunState.Version
+	}
+	for _, d := range decode[shown](q.Request.Answer).Decisions {
+		if d.Verdict == "reject" && x.who(d.By) == x.who(q.Request.Who) && q.Began < plan.Ended {
+			return d.StateVersion == plan.RunState.Version
+		}
+	}
+	return q.Ended > plan.Ended
+}
+
 // objectionsBind finds confirmations of a plan that somebody had rejected, and acts
 // that move on a run that somebody had stopped.
 func objectionsBind(x *index) []Violation {
@@ -208,7 +222,7 @@ func objectionsBind(x *index) []Violation {
 	for _, a := range x.releases() {
 		plan := a.plan()
 		for _, q := range a.run.verdicts("reject") {
-			if answered(q) && q.Ended < a.span.from && plan.N > 0 && q.Ended > plan.Ended {
+			if answered(q) && q.Ended < a.span.from && plan.N > 0 && x.rejects(q, plan) {
 				all = append(all, violation(a.run.name(), a.did()+" a plan that "+q.Request.Who+" had rejected", plan, q, a.read, a.call))
 			}
 		}

@@ -145,8 +145,9 @@ func (x *index) ballots(r *run) map[int]*plan {
 	return plans
 }
 
-// operations are the decisions and questions as porcupine takes them. Requests
-// under one key are one decision, which lasts from the first one to the first answer.
+// operations are the decisions and questions as porcupine takes them. Requests under
+// one key are one decision, which lasts from the first one to the first answer. A refusal
+// leaves the key free: a repeat may count, such as one of a run that Gantry did not know yet.
 func (p *plan) operations(x *index) []porcupine.Operation {
 	var all []porcupine.Operation
 	byKey := map[string]int{}
@@ -164,7 +165,8 @@ func (p *plan) operations(x *index) []porcupine.Operation {
 		}
 		if k := q.Request.Who + q.Request.Key + decision(q).Verdict; q.Request.Key != "" {
 			if i, was := byKey[k]; was {
-				if all[i].Output.(said).unknown && !o.Output.(said).unknown { //nolint:forcetypeassert // it was put there above
+				was := all[i].Output.(said) //nolint:forcetypeassert // it was put there above
+				if was.unknown && (answered(q) || refused(q)) || answered(q) && !was.counted {
 					all[i].Output, all[i].Return = o.Output, o.Return
 				}
 				continue
