@@ -66,7 +66,28 @@ func (a *Activities) ReadParents(ctx context.Context, in ReadParentsInput) (Pare
 		return Parents{}, err
 	}
 	progress.Applied = run.BeganToApply()
+	if run.State.Terminal() && progress.State == managed.ParentsNewer && !progress.Applied {
+		if err := up.replaced(ctx, &progress); err != nil {
+			return Parents{}, err
+		}
+	}
 	return up.chains(ctx, progress)
+}
+
+// replaced lets a run that has ended leave the rest to a newer one of its commit: that one
+// releases what follows their stack.
+func (u *upstream) replaced(ctx context.Context, found *managed.ParentsProgress) error {
+	_, lines, err := u.runs(ctx, u.run.Ref.Stack)
+	for _, l := range lines {
+		if l.Ref == u.run.Ref {
+			break // the others are older
+		}
+		if l.CommitHash == u.run.Commit.Hash && !l.DriftDetection {
+			found.Of, found.Chain, found.Reason = l.Ref, true, fmt.Sprintf("run %s of the same commit has taken its place", l.Ref.Run)
+			break
+		}
+	}
+	return err
 }
 
 // chains adds the answers of open chains, after the stacks were read: a chain that

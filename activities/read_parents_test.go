@@ -116,6 +116,26 @@ func TestReadParents(t *testing.T) {
 	}
 }
 
+// A run that ended without changes, on a plan that has become old, leaves the rest to a newer
+// run of its commit.
+func TestReadParentsOfARunThatWasReplaced(t *testing.T) {
+	c := newTown(t, "app", "web<app")
+	c.push("c1", changes, "app")
+	c.push("c1", noChanges, "web")
+	c.passes(time.Hour)
+	c.applies("app")
+	ended := c.run("web", 0)
+	if got := c.waits("web"); got.State != managed.ParentsNewer || got.Chain {
+		t.Errorf("%+v before another run", got)
+	}
+	c.push("c1", noChanges, "web")
+	c.passes(time.Hour)
+	got, err := do[activities.Parents](c.env, c.acts.ReadParents, activities.ReadParentsInput{Run: ended.Ref})
+	if err != nil || got.State != managed.ParentsNewer || !got.Chain || !strings.Contains(got.Reason, "has taken its place") {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 // Gantry waits for an open chain that has not reached the stack, even where no stack
 // that goes first has a run to show; one that has reached it is only named.
 func TestReadParentsAsksChains(t *testing.T) {

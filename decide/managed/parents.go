@@ -15,7 +15,7 @@ type ParentsProgress struct {
 	Reason string           `json:"reason,omitempty"` // a sentence, unless they have finished
 	Of     spacelift.RunRef `json:"of,omitzero"`      // the run that the reason names, if any
 
-	Chain   bool `json:"chain,omitempty"`   // they are busy because a chain has not reached the run's stack
+	Chain   bool `json:"chain,omitempty"`   // a chain that has not reached the stack, or a newer run of the commit, releases what follows it
 	Applied bool `json:"applied,omitempty"` // the run itself has begun to apply
 }
 
@@ -154,7 +154,7 @@ func endsBehindParents(s Situation, end Next) (n Next, wait bool) {
 		return s.attempt(end.to(DoParents)), true
 	}
 	over := s.Entered.At.Add(lateChain)
-	if p := s.parents; p.State == ParentsNewer && !p.Applied && !s.follows() && s.Now.Before(over) {
+	if p := s.parents; p.State == ParentsNewer && !p.Applied && !p.Chain && !s.follows() && s.Now.Before(over) {
 		if s.parentsDue() {
 			return s.attempt(end.to(DoParents)), true
 		}
