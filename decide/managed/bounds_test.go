@@ -3,6 +3,7 @@ package managed
 import (
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -70,4 +71,40 @@ func TestNotesForSpaceliftAreText(t *testing.T) {
 	if got, want := noteOf("Rejected through Gantry by bob", "first\r\nsecond\x00\u202e"), "Rejected through Gantry by bob: first\nsecond\uFFFD\uFFFD"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+// A record is judged several times for each event, from the first one on whenever an
+// execution is replayed, so judging it must not copy its events.
+func TestSituationCopiesNoNotifications(t *testing.T) {
+	r := longest()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	const times = 20
+	for range times {
+		r.Situation(t0)
+	}
+	runtime.ReadMemStats(&after)
+	if bytes := int(after.TotalAlloc-before.TotalAlloc) / times / len(r.Events); bytes > 1000 {
+		t.Errorf("a situation takes %d bytes of memory for each event of its run", bytes)
+	}
+}
+
+func BenchmarkSituation(b *testing.B) {
+	r := longest()
+	for b.Loop() {
+		r.Situation(t0)
+	}
+}
+
+// longest returns the record of a run with as many events as can be kept.
+func longest() Record {
+	r := fresh()
+	for version := range MaxEvents {
+		state := spacelift.RunStatePlanning
+		if version%2 > 0 {
+			state = spacelift.RunStateUnconfirmed
+		}
+		r.Take(t0, []RunEvent{notification("TRACKED", state, version)})
+	}
+	return r
 }

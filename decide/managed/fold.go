@@ -213,12 +213,12 @@ func (r *Record) current() (RunEvent, bool) {
 	if len(events) == 0 {
 		return RunEvent{}, false
 	}
-	return slices.MaxFunc(events, byAuthority), true
+	return *slices.MaxFunc(events, byAuthority), true
 }
 
 // byAuthority orders events by how far they decide what is so: the end before
 // all, then the newer state, then the API before a notification.
-func byAuthority(a, b RunEvent) int {
+func byAuthority(a, b *RunEvent) int {
 	return cmp.Or(
 		cmp.Compare(Rank(a.State.Terminal()), Rank(b.State.Terminal())),
 		cmp.Compare(a.StateVersion, b.StateVersion),

@@ -71,7 +71,7 @@ func (r *Record) Situation(at time.Time) Situation {
 	key := s.Key()
 	now, read := r.apiShowed(key)
 	s.read, s.blockRead = read, now.ReceivedAt
-	s.readEvents = slices.DeleteFunc(slices.Clone(r.Events), func(e RunEvent) bool { return e.Source != SourceReconcile })
+	s.readEvents = r.readings()
 	s.Crowded = r.Dropped && !s.read
 	if r.Shown != nil {
 		s.shown = *r.Shown

@@ -375,17 +375,18 @@ func (r *Record) Facts() RunStatus {
 	for _, d := range r.Decisions {
 		s.Decisions = append(s.Decisions, d.Decided)
 	}
-	events := slices.SortedFunc(slices.Values(r.believed()), func(a, b RunEvent) int { return byAuthority(b, a) })
+	placed := r.believed()
+	events := newestFirst(placed)
 	if len(events) > 0 {
 		now := events[0]
 		s.State, s.StateVersion, s.Labels = now.State, now.StateVersion, slices.Clone(now.Labels)
-		s.NeedsApproval, s.Block = r.needsApproval(keyOfState(now)), r.block(keyOfState(now))
+		s.NeedsApproval, s.Block = r.needsApproval(keyOfState(*now)), r.block(keyOfState(*now))
 	}
 	read, ok := r.lastRead()
 	if ok {
 		s.Labels = slices.Clone(read.Labels)
 		s.Enforcement = r.enforcementOf(read)
-		s.particulars(read)
+		s.particulars(&read)
 	}
 	for _, e := range events {
 		if !ok {
@@ -403,11 +404,30 @@ func (r *Record) Facts() RunStatus {
 		s.URL = r.Rules.URL
 	}
 	s.Managed, s.Policy, s.RulesUnread = spacelift.Managed(s.Labels), r.policy(s.Labels), r.Rules == nil
-	s.States = states(events)
+	s.States = states(placed)
 	if s.State == spacelift.RunStateFailed {
 		s.Failure, s.Retry = r.Failure, r.Retry
 	}
 	return s
+}
+
+// newestFirst sorts events by how far they decide what is so.
+func newestFirst(events []*RunEvent) []*RunEvent {
+	events = slices.Clone(events)
+	slices.SortFunc(events, func(a, b *RunEvent) int { return byAuthority(b, a) })
+	return events
+}
+
+// runType returns the type of the run as Facts has it.
+func (r *Record) runType() spacelift.RunType {
+	if read, ok := r.lastRead(); ok {
+		return read.Type
+	}
+	var s RunStatus
+	for _, e := range newestFirst(r.believed()) {
+		s.Type = cmp.Or(s.Type, e.Type)
+	}
+	return s.Type
 }
 
 // policy returns the policy of the run: the one that was read, or before that, the
@@ -426,12 +446,22 @@ func (r *Record) policy(labels []string) policy.Policy {
 // a notification said, for messages to people.
 func (r *Record) readFacts() RunStatus {
 	read := *r
-	read.Events = slices.DeleteFunc(slices.Clone(r.Events), func(e RunEvent) bool { return e.Source != SourceReconcile })
+	read.Events = r.readings()
 	return read.Facts()
 }
 
+// readings returns the events that the API showed.
+func (r *Record) readings() (shown []RunEvent) {
+	for i := range r.Events {
+		if e := &r.Events[i]; e.Source == SourceReconcile {
+			shown = append(shown, *e)
+		}
+	}
+	return shown
+}
+
 // particulars adds what an event says of the run, as far as nothing was said yet.
-func (s *RunStatus) particulars(e RunEvent) {
+func (s *RunStatus) particulars(e *RunEvent) {
 	s.Type = cmp.Or(s.Type, e.Type)
 	s.Branch = cmp.Or(s.Branch, e.Branch)
 	s.TriggeredBy = cmp.Or(s.TriggeredBy, e.TriggeredBy)
@@ -442,7 +472,7 @@ func (s *RunStatus) particulars(e RunEvent) {
 
 // delta returns the size of the run's plan, given its events with the newest first. Once the run was read, a notification is asked for nothing but the size
 // of a newer plan, which Gantry compares before it acts.
-func delta(events []RunEvent, read bool) *spacelift.Delta {
+func delta(events []*RunEvent, read bool) *spacelift.Delta {
 	for _, e := range events {
 		switch {
 		case e.Whole:
@@ -471,13 +501,12 @@ func fill(c, from spacelift.Commit) spacelift.Commit {
 	}
 }
 
-// states lists the states that the events name, the end last. A state that both a
+// states lists the states that the events name, which are in their order. A state that both a
 // notification and the API name has the finer time of the first and
 // the actor of the second.
-func states(events []RunEvent) []StateEntry {
-	sorted := slices.SortedFunc(slices.Values(events), byPlace)
-	var list []StateEntry
-	for _, e := range sorted {
+func states(events []*RunEvent) []StateEntry {
+	list := slices.Grow[[]StateEntry](nil, len(events))
+	for _, e := range events {
 		if n := len(list); n > 0 && list[n-1].State == e.State && list[n-1].StateVersion == e.StateVersion {
 			list[n-1].Actor, list[n-1].Note = e.Actor, cmp.Or(e.Note, list[n-1].Note)
 			continue

@@ -96,21 +96,29 @@ const (
 	maxRepeats = 3
 )
 
-// believed returns the events that count: what the API showed, and what
-// notifications claim as far as the API need not have shown it first.
-func (r *Record) believed() []RunEvent {
-	return slices.DeleteFunc(slices.Clone(r.Events), func(e RunEvent) bool { return !r.believes(e) })
+// believed returns the events that count, in the order of [Record.Events]: what the
+// API showed, and what notifications claim as far as the API need not have shown it
+// first. They are not copied: each is large, and every decision reads all of them
+// several times.
+func (r *Record) believed() []*RunEvent {
+	events := make([]*RunEvent, 0, len(r.Events))
+	for i := range r.Events {
+		if e := &r.Events[i]; r.believes(e) {
+			events = append(events, e)
+		}
+	}
+	return events
 }
 
 // believes reports whether an event counts. An end counts once the API showed it.
-func (r *Record) believes(e RunEvent) bool {
+func (r *Record) believes(e *RunEvent) bool {
 	switch {
 	case e.Source == SourceReconcile:
 		return true
-	case r.doubts(e):
+	case r.doubts(*e):
 		return false
 	case e.State.Terminal():
-		_, shown := r.apiShowed(keyOfState(e))
+		_, shown := r.apiShowed(keyOfState(*e))
 		return shown
 	}
 	return !r.beyond(e)
@@ -121,7 +129,7 @@ func (r *Record) doubts(e RunEvent) bool {
 }
 
 // beyond reports whether a wary execution waits for the API to show a state.
-func (r *Record) beyond(e RunEvent) bool {
+func (r *Record) beyond(e *RunEvent) bool {
 	if r.Trust.Denied == 0 || r.Shown == nil {
 		return false
 	}
@@ -134,12 +142,13 @@ func (r *Record) unread() (claim RunEvent, ok bool) {
 	if now, known := r.current(); known && now.State.Terminal() {
 		return claim, false
 	}
-	for _, e := range r.Events {
-		if r.doubts(e) || r.believes(e) {
+	for i := range r.Events {
+		e := &r.Events[i]
+		if r.doubts(*e) || r.believes(e) {
 			continue
 		}
-		if !ok || byAuthority(e, claim) > 0 {
-			claim, ok = e, true
+		if !ok || byAuthority(e, &claim) > 0 {
+			claim, ok = *e, true
 		}
 	}
 	return claim, ok
@@ -179,7 +188,7 @@ func (r *Record) whyDoubted(now RunEvent) string {
 	switch {
 	case r.Trust.Disputed:
 		return fmt.Sprintf("only a notification says that the run is %s, and what followed contradicts it", now.State)
-	case !now.State.Known(), !r.Facts().Type.Known():
+	case !now.State.Known(), !r.runType().Known():
 		return fmt.Sprintf("a notification says that a run of type %q is %s", now.Type, now.State)
 	case now.StateVersion-r.reached(now) > maxLead:
 		return fmt.Sprintf("a notification says that the run is %s (%d), far ahead of what is known", now.State, now.StateVersion)
@@ -217,7 +226,7 @@ func (r *Record) relabelled() bool {
 	if !ok {
 		return false
 	}
-	return slices.ContainsFunc(r.believed(), func(e RunEvent) bool {
+	return slices.ContainsFunc(r.believed(), func(e *RunEvent) bool {
 		return e.Source != SourceReconcile && e.ReceivedAt.After(r.ReadAt) && !slices.Equal(e.Labels, read.Labels)
 	})
 }
