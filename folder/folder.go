@@ -85,3 +85,8 @@ func Replace(path string, content []byte, mode os.FileMode, accept func(written 
 	}
 	return nil
 }
+
+// Aside returns a name for a damaged file beside its own, with the time.
+func Aside(path string) string {
+	return path + ".damaged-" + time.Now().UTC().Format("20060102T150405.000Z")
+}

@@ -21,6 +21,9 @@ import (
 	"golang.org/x/time/rate"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/gantryhq/gantry/folder"
+	"github.com/gantryhq/gantry/inbox/wal"
 )
 
 // status is a delivery's outcome and forwarding in one number. Marks and the
@@ -134,7 +137,7 @@ func (a *archive) open(ctx context.Context, damage error) (err error) {
 		}
 	}
 	_ = a.close()
-	to := a.path + damagedNow()
+	to := folder.Aside(a.path)
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		if e := os.Rename(a.path+suffix, to+suffix); !errors.Is(e, fs.ErrNotExist) {
 			err = errors.Join(err, e)
@@ -143,7 +146,7 @@ func (a *archive) open(ctx context.Context, damage error) (err error) {
 	if err != nil {
 		return err
 	}
-	a.in.report(to, fmt.Sprintf("the archive is damaged (%v); a new one was started, and the damaged file is %s", damage, to))
+	a.in.report(wal.Damage{File: to, What: fmt.Sprintf("the archive is damaged (%v); a new one was started, and the damaged file is %s", damage, to)})
 	return a.openFile(ctx)
 }
 
@@ -276,8 +279,8 @@ func (a *archive) write(ctx context.Context, next uint64, notes []event) error {
 	t := &transaction{Context: ctx, Tx: tx, rows: make(map[int64]*row)}
 	through := a.through.Load()
 	for through+1 < next && len(t.rows) < min(chunk, a.allowed) {
-		b, err := a.in.records.block(through + 1)
-		if errors.Is(err, ErrNotFound) || err == nil && b.first >= next {
+		b, err := a.in.records.Block(through + 1)
+		if errors.Is(err, wal.ErrNotFound) || err == nil && b.First >= next {
 			through = next - 1
 			break
 		}
@@ -285,7 +288,7 @@ func (a *archive) write(ctx context.Context, next uint64, notes []event) error {
 			return err
 		}
 		a.take(t, b, next)
-		through = b.next() - 1
+		through = b.Next() - 1
 	}
 	for _, n := range notes {
 		if n.body != nil {
@@ -316,21 +319,21 @@ func (a *archive) write(ctx context.Context, next uint64, notes []event) error {
 	a.changed = true
 	a.allowed -= len(t.rows)
 	for _, idx := range t.dead {
-		a.in.records.close(idx)
+		a.in.records.Done(idx)
 	}
 	return nil
 }
 
 // take adds the events of a block that would not be trimmed soon, and its marks.
-func (a *archive) take(t *transaction, b block, next uint64) {
-	for i, rec := range b.recs {
-		idx := b.first + uint64(i)
+func (a *archive) take(t *transaction, b wal.Block, next uint64) {
+	for i, rec := range b.Recs {
+		idx := b.First + uint64(i)
 		for _, m := range readMarks(rec) {
 			a.takeMark(t, m)
 		}
 		e, err := readEvent(rec)
-		if err == nil && (idx+uint64(a.in.opts.Entries.Count) >= next || a.in.records.pending(idx)) {
-			e.Latency = time.Duration(max(0, b.at-e.ReceivedAt.UnixNano()))
+		if err == nil && (idx+uint64(a.in.opts.Entries.Count) >= next || a.in.records.Pending(idx)) {
+			e.Latency = max(0, b.At.Sub(e.ReceivedAt))
 			t.rows[e.n] = &row{e.Delivery, e.n, mark{idx: idx}}
 		}
 	}
@@ -341,7 +344,7 @@ func (a *archive) takeMark(t *transaction, m mark) {
 	r := t.rows[m.n]
 	if m.status == statusDead {
 		t.dead = append(t.dead, m.idx)
-		rec, _ := a.in.records.read(m.idx)
+		rec, _ := a.in.records.Read(m.idx)
 		if e, err := readEvent(rec); err == nil {
 			t.exec(insertBody, m.n, e.body)
 			if r == nil {
@@ -509,7 +512,7 @@ func (a *archive) page(ctx context.Context, cond string, limit int, args ...any)
 		if d.Attempts, d.ForwardError = m.attempts, m.err; m.status == statusForwarded && m.at > 0 {
 			d.ForwardedAt = time.UnixMilli(m.at).UTC()
 		}
-		d.HasBody = d.Size > 0 && (m.status == statusDead || m.status == statusUnreadable || a.in.records.has(m.idx))
+		d.HasBody = d.Size > 0 && (m.status == statusDead || m.status == statusUnreadable || a.in.records.Has(m.idx))
 		page = append(page, r)
 	}
 	return page, rows.Err()

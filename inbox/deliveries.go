@@ -142,7 +142,7 @@ func (in *Inbox) Get(ctx context.Context, id string) (Delivery, []byte, error) {
 	r := found[0]
 	in.addAttempts(&r.Delivery)
 	var body []byte
-	if rec, err := in.records.read(r.mark.idx); err == nil {
+	if rec, err := in.records.Read(r.mark.idx); err == nil {
 		if e, err := readEvent(rec); err == nil && e.n == r.n {
 			body = e.body
 		}

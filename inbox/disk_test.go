@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -37,7 +38,32 @@ type undo struct {
 	old []byte
 }
 
-func (d *badDisk) faults() *faults { return &faults{write: d.write, sync: d.sync} }
+// openFile opens files that write to the disk.
+func (d *badDisk) openFile(path string, flags int) (wal.File, error) {
+	f, err := os.OpenFile(path, flags, 0o600)
+	return badFile{f, d, filepath.Base(path), flags&syscall.O_DSYNC != 0}, err
+}
+
+type badFile struct {
+	*os.File
+	disk    *badDisk
+	name    string
+	flushes bool // each write
+}
+
+func (f badFile) WriteAt(p []byte, at int64) (int, error) {
+	if n, err := f.disk.write(f.name, at, p); err != nil {
+		_, _ = f.File.WriteAt(p[:n], at)
+		return n, err
+	}
+	n, err := f.File.WriteAt(p, at)
+	if err == nil && f.flushes {
+		err = f.disk.sync(f.name)
+	}
+	return n, err
+}
+
+func (f badFile) Sync() error { return errors.Join(f.disk.sync(f.name), f.File.Sync()) }
 
 func (d *badDisk) used() (n int64) {
 	entries, _ := os.ReadDir(d.dir)
@@ -131,7 +157,7 @@ func TestFullDiskHealsByItself(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				disk := newBadDisk(t)
 				disk.room = 640 << 10
-				opts := Options{Dir: disk.dir, faults: disk.faults(), segment: 128 << 10, Logger: silent}
+				opts := Options{Dir: disk.dir, openFile: disk.openFile, segment: 128 << 10, Logger: silent}
 				in := open(t, opts)
 				body := make([]byte, 1000)
 				accepted := 0
@@ -203,7 +229,7 @@ func TestMarksFitOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		disk := newBadDisk(t)
-		opts := Options{Dir: disk.dir, faults: disk.faults(), segment: 128 << 10, Logger: silent}
+		opts := Options{Dir: disk.dir, openFile: disk.openFile, segment: 128 << 10, Logger: silent}
 		in := open(t, opts)
 		stuck := accept(t, in, notice(runRef(-1), 0, spacelift.RunStateQueued))
 		synctest.Wait()
@@ -250,7 +276,7 @@ func TestFailedFlushStoresNothing(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				disk := newBadDisk(t)
 				var log strings.Builder
-				opts := Options{Dir: disk.dir, faults: disk.faults(), Logger: textLogger(&log)}
+				opts := Options{Dir: disk.dir, openFile: disk.openFile, Logger: textLogger(&log)}
 				in := open(t, opts)
 				first := accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued))
 				synctest.Wait()
@@ -344,7 +370,7 @@ func TestNothingAcceptedIsLostOnABadDisk(t *testing.T) {
 			rt.Fatal(err)
 		}
 		bubble(t, rt, func(t *testing.T) error {
-			opts := Options{Dir: disk.dir, faults: disk.faults(), segment: 16 << 10, Logger: silent, Bodies: Budget{Count: 20, Bytes: 20_000}}
+			opts := Options{Dir: disk.dir, openFile: disk.openFile, segment: 16 << 10, Logger: silent, Bodies: Budget{Count: 20, Bytes: 20_000}}
 			sick := false
 			target := &fakeTarget{fail: func(run spacelift.RunRef, _ []managed.RunEvent) error {
 				if sick && run == runRef(0) {

@@ -13,13 +13,11 @@
 // A lock excludes a second process from the folder. docs/adr/0003-inbox-store.md
 // explains the choices.
 //
-//	*.wal       the log: events as they arrived and marks, which say how they
-//	            were forwarded (record.go), in blocks (block.go) of segments (log.go)
-//	spare       the next segment
-//	ballast     room for the moment when the disk is full
+//	*.wal       the log (package wal) of events as they arrived, and of marks, which
+//	            say how they were forwarded (record.go)
 //	archive.db  what people list, in SQLite: it follows the log (archive.go)
 //
-// Memory holds four bytes per record, the keys of the last accepted events, and a
+// Memory holds four bytes per record of the log, the keys of the last accepted events, and a
 // bounded queue, in which no account waits for another (lane.go). The events beyond
 // its bound are read back from the log.
 //

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -245,7 +246,7 @@ func (f *Forwarder) forward(ctx context.Context, j *job) {
 	defer j.cancel(nil)
 	events, bad := f.read(j)
 	if len(events) == 0 {
-		if errors.Is(bad, errRecord) || errors.Is(bad, ErrNotFound) {
+		if errors.Is(bad, wal.ErrDamaged) || errors.Is(bad, wal.ErrNotFound) {
 			f.in.log.Error("stored event is unreadable and now dead", "delivery", j.events[0].n, "error", bad)
 			f.finish(j, nil, 1, statusDead, fmt.Sprintf("the stored record is unreadable: %v", bad))
 		} else {
@@ -286,7 +287,7 @@ func (f *Forwarder) read(j *job) (events []managed.RunEvent, err error) {
 	for _, p := range j.events {
 		rec := p.rec
 		if rec == nil {
-			if rec, err = f.in.records.read(p.idx); err != nil {
+			if rec, err = f.in.records.Read(p.idx); err != nil {
 				return events, err
 			}
 		}
@@ -329,7 +330,7 @@ func (f *Forwarder) finish(j *job, events []managed.RunEvent, n int, as status, 
 // held.
 func (in *Inbox) done(m mark, now time.Time) {
 	if m.status != statusDead {
-		in.records.close(m.idx)
+		in.records.Done(m.idx)
 	}
 	in.pending--
 	if len(in.marks) == 0 {
@@ -421,7 +422,7 @@ func (in *Inbox) refill() {
 		q.released(in.reread(idx))
 	}
 	for q.unread > 0 {
-		idx, ok := in.records.nextPending(q.unread)
+		idx, ok := in.records.NextPending(q.unread)
 		if !ok || idx >= in.next {
 			q.unread = 0
 			return
@@ -439,7 +440,7 @@ func (in *Inbox) refill() {
 func (in *Inbox) reread(idx uint64) (spacelift.RunRef, pending, time.Time) {
 	in.mu.Unlock()
 	defer in.mu.Lock()
-	rec, err := in.records.read(idx)
+	rec, err := in.records.Read(idx)
 	e, bad := readEvent(rec)
 	if err != nil || bad != nil {
 		e.n, rec = int64(idx), nil

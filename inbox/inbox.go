@@ -19,6 +19,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/gantryhq/gantry/folder"
+	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -77,8 +78,8 @@ type Options struct {
 	Metrics prometheus.Registerer // nil: no metrics
 	Logger  *slog.Logger          // nil: no logs
 
-	segment int64   // bytes
-	faults  *faults // nil outside tests
+	segment  int64                                          // bytes
+	openFile func(path string, flags int) (wal.File, error) // nil outside tests
 }
 
 func (o Options) withDefaults() Options {
@@ -91,9 +92,6 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.segment == 0 {
-		o.segment = 4 << 20
-	}
 	return o
 }
 
@@ -104,8 +102,7 @@ type Inbox struct {
 	background context.Context // outlives Open
 	metrics    *metrics
 	lock       *os.File
-	disk       *disk
-	records    *log
+	records    *wal.Log
 	archive    *archive
 	hold       uint64 // until the archive has this record, with the body of a dead event, the log keeps all
 
@@ -127,18 +124,14 @@ type Inbox struct {
 	failing    time.Time     // of the forwarder: the first failure after the last success
 	lastError  string
 	closed     bool
-	problem    error     // why no event can be stored; nil if it can
-	since      time.Time // of the problem
-	noSpare    error     // why there is no next segment
-	damage     []damage
+	problem    error        // why no event can be stored; nil if it can
+	since      time.Time    // of the problem
+	damage     []wal.Damage // reported until somebody deletes the file
 
 	kick chan struct{} // there is work for the writer
 	stop chan struct{}
 	wg   sync.WaitGroup
 }
-
-// damage is reported until somebody deletes the file.
-type damage struct{ file, what string }
 
 // oldStore is the file of the store that no release contained.
 const oldStore = "inbox.db"
@@ -171,7 +164,6 @@ func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 		return nil, fmt.Errorf("open inbox: register metrics: %w", err)
 	}
 	in.wg.Go(in.writer)
-	in.wg.Go(in.prepare)
 	in.wg.Go(in.housekeeper)
 	return in, nil
 }
@@ -192,11 +184,10 @@ func (in *Inbox) openFiles(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(dir, oldStore)); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s holds the store of an earlier build (%s); start that build until gantry_inbox_pending is 0, then delete the file", dir, oldStore)
 	}
-	in.disk = &disk{dir: dir, size: in.opts.segment, faults: in.opts.faults}
-	if in.lock, err = folder.Lock(ctx, in.disk.dir, in.opts.LockWait); err != nil {
+	if in.lock, err = folder.Lock(ctx, dir, in.opts.LockWait); err != nil {
 		return err
 	}
-	in.records = &log{disk: in.disk}
+	in.records = wal.New(wal.Options{Dir: dir, Pending: isEvent, Segment: in.opts.segment, OpenFile: in.opts.openFile})
 	if err := in.openArchive(ctx); err != nil {
 		return err
 	}
@@ -206,13 +197,11 @@ func (in *Inbox) openFiles(ctx context.Context) error {
 // openArchive opens the archive, and loads from it which events are repeats and which runs
 // have started.
 func (in *Inbox) openArchive(ctx context.Context) error {
-	in.archive = &archive{in: in, path: in.disk.path(archiveName), turns: rate.NewLimiter(busyRead, 1)}
+	in.archive = &archive{in: in, path: filepath.Join(in.opts.Dir, archiveName), turns: rate.NewLimiter(busyRead, 1)}
 	err := in.archive.open(ctx, nil)
-	for _, reserve := range []string{ballastName, spareName} { // on a full disk
-		if err != nil && os.Remove(in.disk.path(reserve)) == nil {
-			_ = in.archive.close()
-			err = in.archive.open(ctx, nil)
-		}
+	for err != nil && (in.records.DropBallast() || in.records.DropSpare()) { // on a full disk
+		_ = in.archive.close()
+		err = in.archive.open(ctx, nil)
 	}
 	if err != nil {
 		return err
@@ -254,28 +243,24 @@ func (in *Inbox) known(d Delivery) {
 // replay reads the log, and queues the pending events.
 func (in *Inbox) replay(ctx context.Context) error {
 	began := time.Now()
-	l := in.records
-	l.next = in.archive.through.Load() + 1
-	found, err := l.load((&replayer{Inbox: in}).read)
+	found, err := in.records.Load(in.archive.through.Load()+1, (&replayer{Inbox: in}).read)
 	if err != nil {
 		return err
 	}
 	for _, d := range found {
-		in.report(d.file, d.what)
+		in.report(d)
 	}
-	in.archive.through.Store(min(in.archive.through.Load(), l.next-1))
-	in.next = l.next
-	for _, s := range l.segs {
-		in.pending += s.pending
-	}
+	st := in.records.Stats()
+	in.archive.through.Store(min(in.archive.through.Load(), st.Next-1))
+	in.next, in.pending = st.Next, st.Pending
 	if in.pending > 0 {
-		in.queue.unread = l.segs[0].base
+		in.queue.unread = st.First
 	}
 	in.archive.allow(archivePace)
 	if err := in.archive.follow(ctx); err != nil {
 		in.log.Warn("inbox: cannot write the archive", "error", err)
 	}
-	in.log.Info("inbox opened", "segments", len(l.segs), "pending", in.pending, "dead", in.archive.dead.Load(), "took", time.Since(began))
+	in.log.Info("inbox opened", "segments", st.Segments, "pending", in.pending, "dead", in.archive.dead.Load(), "took", time.Since(began))
 	return nil
 }
 
@@ -297,11 +282,11 @@ func (r *replayer) read(idx uint64, rec []byte) {
 		last.idx, last.run = idx, hashOf(e.Run)
 	}
 	for _, m := range readMarks(rec) {
-		r.records.close(m.idx)
+		r.records.Done(m.idx)
 		switch last := r.last[m.idx%uint64(len(r.last))]; {
 		case m.status == statusDead:
 			r.hold = idx
-			dead, _ := r.records.read(m.idx)
+			dead, _ := r.records.Read(m.idx)
 			if e, err := readEvent(dead); err == nil {
 				r.window.forget(keyOf(e.Run, e.State, e.StateVersion), m.n)
 			}
@@ -312,11 +297,11 @@ func (r *replayer) read(idx uint64, rec []byte) {
 }
 
 // report notes damage.
-func (in *Inbox) report(file, what string) {
+func (in *Inbox) report(d wal.Damage) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.damage = append(in.damage, damage{file, what})
-	in.log.Error("inbox: damage was found", "damage", what)
+	in.damage = append(in.damage, d)
+	in.log.Error("inbox: damage was found", "damage", d.What)
 }
 
 func kick(c chan struct{}) {
@@ -356,9 +341,7 @@ func (in *Inbox) closeFiles() (err error) {
 		err = in.archive.close()
 	}
 	if in.records != nil {
-		for _, s := range in.records.segs {
-			err = errors.Join(err, s.f.Close())
-		}
+		err = errors.Join(err, in.records.Close())
 	}
 	if in.lock != nil {
 		err = errors.Join(err, folder.Unlock(in.lock))
@@ -502,6 +485,10 @@ func (in *Inbox) Health() Health {
 	at := in.oldestPending()
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	in.damage = slices.DeleteFunc(in.damage, func(d wal.Damage) bool {
+		_, err := os.Stat(d.File)
+		return errors.Is(err, fs.ErrNotExist)
+	})
 	down := in.down(time.Now())
 	h := Health{
 		Writable: in.unavailable() == nil, Pending: in.pending, OldestPending: at,
@@ -522,10 +509,10 @@ func (in *Inbox) Health() Health {
 	case in.problem != nil:
 		h.Problem = fmt.Sprintf("cannot write since %s: %v", in.since.UTC().Format(time.RFC3339), in.problem)
 	case !h.Writable:
-		h.Problem = fmt.Sprintf("the disk is full: %v", in.noSpare)
+		h.Problem = fmt.Sprintf("the disk is full: %v", in.records.NoSpare())
 	case len(in.damage) > 0:
 		for _, d := range in.damage {
-			h.Problem = strings.TrimPrefix(h.Problem+"; "+d.what, "; ")
+			h.Problem = strings.TrimPrefix(h.Problem+"; "+d.What, "; ")
 		}
 	}
 	return h
@@ -533,11 +520,11 @@ func (in *Inbox) Health() Health {
 
 // oldestPending returns when the oldest pending event arrived.
 func (in *Inbox) oldestPending() time.Time {
-	idx, ok := in.records.nextPending(0)
+	idx, ok := in.records.NextPending(0)
 	if !ok {
 		return time.Time{}
 	}
-	rec, _ := in.records.read(idx)
+	rec, _ := in.records.Read(idx)
 	e, _ := readEvent(rec) // an unreadable one has no time
 	return e.ReceivedAt
 }

@@ -2,11 +2,11 @@ package inbox
 
 import (
 	"encoding/binary"
-	"errors"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -21,11 +21,7 @@ const (
 	kindEvent byte = 'e'
 	kindAgain byte = 'r' // an older event that is sent again
 	kindMarks byte = 'm'
-
-	maxRecord = 64 << 20
 )
-
-var errRecord = errors.New("damaged record")
 
 func isEvent(rec []byte) bool { return len(rec) > 0 && (rec[0] == kindEvent || rec[0] == kindAgain) }
 
@@ -52,7 +48,7 @@ type event struct {
 // readEvent decodes an event.
 func readEvent(rec []byte) (e event, err error) {
 	if len(rec) < 1+16+8 || !isEvent(rec) {
-		return e, errRecord
+		return e, wal.ErrDamaged
 	}
 	r := reader{rec[1:]}
 	id := ulid.ULID(r.take(16))

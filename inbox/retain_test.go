@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -313,17 +314,31 @@ func TestUnreadableBodiesAreKept(t *testing.T) {
 	})
 }
 
+// slowFile waits after it has written, as a flush does.
+type slowFile struct {
+	*os.File
+	flush func()
+}
+
+func (f slowFile) WriteAt(p []byte, at int64) (int, error) {
+	n, err := f.File.WriteAt(p, at)
+	f.flush()
+	return n, err
+}
+
 func TestNoAnswerOrSignalBeforeTheFlush(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	hold := make(chan struct{})
 	var held atomic.Bool
-	in := open(t, Options{Dir: dir, faults: &faults{sync: func(name string) error {
-		if held.Load() && filepath.Ext(name) == ".wal" {
-			<-hold
-		}
-		return nil
-	}}})
+	in := open(t, Options{Dir: dir, openFile: func(path string, flags int) (wal.File, error) {
+		f, err := os.OpenFile(path, flags, 0o600)
+		return slowFile{f, func() {
+			if held.Load() && filepath.Ext(path) == ".wal" {
+				<-hold
+			}
+		}}, err
+	}})
 	target := &fakeTarget{}
 	forward(t, in, target, ForwarderOptions{})
 	held.Store(true)

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"runtime"
 	"slices"
 	"time"
 
+	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -36,7 +36,6 @@ type batch struct {
 const (
 	markDelay = 200 * time.Millisecond // of marks, if no events come
 	boarding  = 4                      // yields before a batch is sealed
-	reserved  = 512 << 10              // bytes of the last segment that only marks may use
 	maxReused = 1 << 20                // bytes of memory that a batch leaves to the next but one
 )
 
@@ -93,8 +92,9 @@ func (in *Inbox) unavailable() error {
 		return fmt.Errorf("%w: it is closing", ErrUnavailable)
 	case in.problem != nil:
 		return fmt.Errorf("%w: %w", ErrUnavailable, in.problem)
-	case in.noSpare != nil && in.records.room() < min(reserved, in.disk.size/4):
-		return fmt.Errorf("%w: the disk is full: %w", ErrUnavailable, in.noSpare)
+	}
+	if err := in.records.Full(); err != nil { // what is left is for marks
+		return fmt.Errorf("%w: the disk is full: %w", ErrUnavailable, err)
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func (in *Inbox) writer() {
 		}
 		wait := in.commit(stopping)
 		if stopping {
-			in.records.seal()
+			in.records.Seal()
 			return
 		}
 		timer.Reset(wait)
@@ -132,10 +132,8 @@ func (in *Inbox) commit(all bool) time.Duration {
 			return wait
 		}
 		began := time.Now()
-		first, begun, err := in.records.append(b.records())
-		if b.ended = time.Now(); err == nil && begun {
-			in.wg.Go(in.prepare)
-		}
+		first, err := in.records.Append(b.records())
+		b.ended = time.Now()
 		in.metrics.commit(b.ended.Sub(began), len(b.items), err)
 		in.answer(b, first, err)
 		all = all && err == nil
@@ -192,8 +190,10 @@ func (in *Inbox) answer(b *batch, first uint64, err error) {
 	}
 	in.arrivals.AllowN(b.ended, min(len(b.items), busyRate/4))
 	in.pending += len(b.items)
-	in.next = in.records.next
-	if in.problem != nil && in.noSpare == nil {
+	if in.next = first + uint64(len(b.items)); len(b.marks) > 0 {
+		in.next++
+	}
+	if in.problem != nil && in.records.NoSpare() == nil {
 		in.log.Info("inbox: events are accepted again", "after", time.Since(in.since), "problem", in.problem)
 		in.problem = nil
 	}
@@ -208,17 +208,6 @@ func (in *Inbox) setProblem(err error) {
 	in.problem = err
 }
 
-// prepare makes the next segment and the ballast in advance.
-func (in *Inbox) prepare() {
-	err := in.disk.prepare()
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if err != nil && in.noSpare == nil && in.problem == nil {
-		in.log.Warn("inbox: the disk is nearly full; events are accepted until the present segment is", "error", err)
-	}
-	in.noSpare = err
-}
-
 const retryDelay = time.Second
 
 // housekeeper keeps the archive up to date, deletes what is not needed, and makes
@@ -226,26 +215,23 @@ const retryDelay = time.Second
 func (in *Inbox) housekeeper() {
 	tick := time.NewTicker(retryDelay)
 	defer tick.Stop()
-	for {
+	for full := false; ; {
+		noSpare := in.records.Reserve()
+		in.mu.Lock()
+		if noSpare != nil && !full && in.problem == nil {
+			in.log.Warn("inbox: the disk is nearly full; events are accepted until the present segment is", "error", noSpare)
+		}
+		full = noSpare != nil
+		tight := full || in.problem != nil
+		in.mu.Unlock()
 		select {
 		case <-tick.C:
 		case <-in.stop:
 			return
 		}
-		in.prepare()
-		in.mu.Lock()
-		tight := in.noSpare != nil || in.problem != nil
-		in.damage = slices.DeleteFunc(in.damage, func(d damage) bool {
-			_, err := os.Stat(d.file)
-			return errors.Is(err, os.ErrNotExist)
-		})
-		in.mu.Unlock()
-		if tight {
-			in.disk.dropBallast()
-		}
 		in.tidy(in.background, tight)
 		if tight {
-			in.prepare()
+			_ = in.records.Reserve() // NoSpare
 			in.mu.Lock()
 			in.wanted = in.problem != nil // try to write again
 			in.mu.Unlock()
@@ -258,36 +244,26 @@ func (in *Inbox) housekeeper() {
 // disk is tight, it deletes all that it can: without the archive, if that can't be
 // written.
 func (in *Inbox) tidy(ctx context.Context, tight bool) {
+	keep := wal.Retention{Count: in.opts.Bodies.Count, Bytes: in.opts.Bodies.Bytes}
 	in.archive.allow(archivePace)
 	if tight {
 		in.archive.allow(math.MaxInt)
+		keep = wal.Retention{}
+		in.records.DropBallast()
 	}
-	through := uint64(last)
-	err := errors.Join(in.archive.follow(ctx), in.archive.trim(ctx, tight, in.records.first()))
-	if err == nil || !tight {
-		through = in.archive.through.Load()
-	}
-	if in.archive.through.Load() >= in.hold {
-		err = errors.Join(err, in.trimLog(ctx, through, tight))
+	err := errors.Join(in.archive.follow(ctx), in.archive.trim(ctx, tight, in.records.Stats().First))
+	if keep.Through = in.archive.through.Load(); keep.Through >= in.hold {
+		if err != nil && tight {
+			keep.Through = math.MaxUint64
+		}
+		err = errors.Join(err, in.records.Trim(keep, func() error { // what the archive has of it is on disk before
+			if err := in.archive.flush(ctx); !tight {
+				return err
+			}
+			return nil
+		}))
 	}
 	if err != nil {
 		in.log.Warn("inbox: cannot tidy up", "error", err)
 	}
-}
-
-// trimLog deletes what the log need not keep. What the archive has of it is on disk before.
-func (in *Inbox) trimLog(ctx context.Context, through uint64, tight bool) error {
-	all := in.records.unneeded(in.opts.Bodies, through, tight)
-	if len(all) == 0 {
-		return nil
-	}
-	if err := in.archive.flush(ctx); err != nil && !tight {
-		return err
-	}
-	for _, s := range all {
-		if err := in.records.shrink(s); err != nil {
-			return err
-		}
-	}
-	return nil
 }

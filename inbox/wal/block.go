@@ -1,10 +1,11 @@
-package inbox
+package wal
 
 import (
 	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"hash/crc32"
+	"time"
 )
 
 // A segment is a header and blocks; zeros follow. A block is what one flush wrote:
@@ -21,6 +22,8 @@ const (
 	fileHeader   = len(magic) + saltLen
 	blockHeader  = saltLen + 8 + 8 + 4 + 4
 	recordHeader = 4 + 4
+
+	maxRecord = 64 << 20 // so that a damaged size costs no more memory
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -31,29 +34,30 @@ func newHeader() []byte {
 	return header
 }
 
-type block struct {
-	first uint64
-	at    int64    // when it was written, unix nanoseconds
-	recs  [][]byte // nil for a damaged one
-	place int      // in the file
-	size  int
-	whole bool
+// Block is what one Append wrote.
+type Block struct {
+	First uint64    // index of its first record
+	At    time.Time // when it was written
+	Recs  [][]byte  // nil for a damaged one
+
+	place, size int // in the file
+	whole       bool
 }
 
 // recordSize returns the size that a record's header gives.
 func recordSize(from []byte) int { return int(binary.LittleEndian.Uint32(from)) }
 
-// next returns the index behind the block's last record.
-func (b *block) next() uint64 { return b.first + uint64(len(b.recs)) }
+// Next returns the index behind the block's last record.
+func (b *Block) Next() uint64 { return b.First + uint64(len(b.Recs)) }
 
 // appendBlock encodes a block.
-func appendBlock(to, salt []byte, b block) []byte {
+func appendBlock(to, salt []byte, b Block) []byte {
 	start := len(to)
 	to = append(to, salt...)
-	to = binary.LittleEndian.AppendUint64(to, b.first)
-	to = binary.LittleEndian.AppendUint64(to, uint64(b.at))
+	to = binary.LittleEndian.AppendUint64(to, b.First)
+	to = binary.LittleEndian.AppendUint64(to, uint64(b.At.UnixNano()))
 	to = append(to, 0, 0, 0, 0, 0, 0, 0, 0)
-	for _, rec := range b.recs {
+	for _, rec := range b.Recs {
 		to = binary.LittleEndian.AppendUint32(to, uint32(len(rec)))
 		to = binary.LittleEndian.AppendUint32(to, crc32.Checksum(rec, castagnoli))
 		to = append(to, rec...)
@@ -64,26 +68,25 @@ func appendBlock(to, salt []byte, b block) []byte {
 	return to
 }
 
-// readHeader decodes a block's header, and returns the size of its records.
-func readHeader(from, salt []byte) (b block, size int, ok bool) {
+// readHeader decodes a block's header.
+func readHeader(from, salt []byte) (b Block, ok bool) {
 	if len(from) < blockHeader || !bytes.HasPrefix(from, salt) || crc32.Checksum(from[:28], castagnoli) != binary.LittleEndian.Uint32(from[28:]) {
-		return b, 0, false
+		return b, false
 	}
-	b.first, b.at = binary.LittleEndian.Uint64(from[8:]), int64(binary.LittleEndian.Uint64(from[16:]))
-	size = int(binary.LittleEndian.Uint32(from[24:]))
-	b.size = blockHeader + size
-	return b, size, true
+	b.First, b.At = binary.LittleEndian.Uint64(from[8:]), time.Unix(0, int64(binary.LittleEndian.Uint64(from[16:])))
+	b.size = blockHeader + int(binary.LittleEndian.Uint32(from[24:]))
+	return b, true
 }
 
 // readRecords decodes a block's records.
-func (b *block) readRecords(from []byte) {
+func (b *Block) readRecords(from []byte) {
 	b.whole = true
 	for len(from) > 0 {
 		rec, rest, ok := readRecord(from)
 		if b.whole = b.whole && ok; rest == nil {
 			return
 		}
-		b.recs, from = append(b.recs, rec), rest
+		b.Recs, from = append(b.Recs, rec), rest
 	}
 }
 
@@ -107,16 +110,16 @@ func readRecord(from []byte) (rec, rest []byte, ok bool) {
 // scan decodes a segment. A break with nothing but zeros or fragments behind it is
 // the torn end of a write that nobody got an answer for. A break with a block behind
 // it is damage, because a block is written after the one before is on disk.
-func scan(image []byte) (blocks []block, damaged bool) {
+func scan(image []byte) (blocks []Block, damaged bool) {
 	if !bytes.HasPrefix(image, []byte(magic)) || len(image) < fileHeader {
 		return nil, true
 	}
 	salt := image[len(magic):fileHeader]
 	for at := fileHeader; ; {
-		b, size, ok := readHeader(image[at:], salt)
+		b, ok := readHeader(image[at:], salt)
 		if ok {
 			b.place = at
-			b.readRecords(image[at+blockHeader : min(at+blockHeader+size, len(image))])
+			b.readRecords(image[at+blockHeader : min(at+b.size, len(image))])
 			b.whole = b.whole && at+b.size <= len(image)
 		}
 		if ok && b.whole {
@@ -140,7 +143,7 @@ func findBlock(image []byte, from int, salt []byte) int {
 		if i < 0 {
 			return -1
 		}
-		if _, _, ok := readHeader(image[from+i:], salt); ok {
+		if _, ok := readHeader(image[from+i:], salt); ok {
 			return from + i
 		}
 		from += i + 1
