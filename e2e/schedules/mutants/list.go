@@ -304,7 +304,7 @@ var All = []Mutant{
 	}}},
 	{"believes-ends", "An end counts once a notification says so", []Edit{{
 		"decide/managed/trust.go",
-		"		_, shown := r.apiShowed(keyOfState(e))\n		return shown\n	}\n	return !r.beyond(e)",
+		"		_, shown := r.apiShowed(keyOfState(*e))\n		return shown\n	}\n	return !r.beyond(e)",
 		"		return true\n	}\n	return !r.beyond(e)",
 	}}},
 	{"accepts-any-signature", "Any signature makes a notification authentic", []Edit{{
