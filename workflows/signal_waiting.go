@@ -40,6 +40,7 @@ func (m *manager) signalWaiting(ctx workflow.Context, _ managed.Next) error {
 			return err != nil || run.Stack != s.Run.Stack
 		})
 	}
+	m.waiting = nil // others may wait by the next time
 	signalEnd(ctx, s.Run, *found)
 	m.known.SignalWaiting(s.Key())
 	return ctx.Err()

@@ -53,7 +53,10 @@ func (s RunStatus) Released() []ChainRef {
 }
 
 // ReleaseNothing records that the end of the run releases nothing.
-func (r *Record) ReleaseNothing(key StateKey) { r.Released = &key }
+func (r *Record) ReleaseNothing(key StateKey) {
+	r.Released = &key
+	r.WaitersKnow = nil // who was signaled before waits for what the run was about to release
+}
 
 // NotifyChains records that the chains that released the run know of its end, or
 // before that, of the wish to stop it.

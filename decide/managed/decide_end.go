@@ -32,14 +32,19 @@ func decideEnd(s Situation) Next {
 			wait := end.to(doWait)
 			wait.What, wait.Who, wait.Until = WaitAnswer, whoNobody, until
 			wait.Then = "Gantry releases the stacks that follow, unless a chain says that this run is one of its own"
-			return wait
+			return s.signalFirst(wait)
 		}
 		if n, wait := endsBehindParents(s, end); wait {
-			return n
+			return s.signalFirst(n)
 		}
 		return end.to(DoRelease)
 	}
-	n := decideRetry(s, end)
+	return s.signalFirst(decideRetry(s, end))
+}
+
+// signalFirst signals what waits for the end of the run before the execution waits or
+// ends.
+func (s Situation) signalFirst(n Next) Next {
 	if (n.Do == DoFinish || n.Do == doWait) && s.othersMayWait() {
 		n.Journal, n.Until = false, time.Time{}
 		return n.to(DoSignalWaiting)

@@ -45,3 +45,22 @@ func TestAnEndFreesAPlanBehindAnotherRun(t *testing.T) {
 		}
 	}
 }
+
+// A run that gives its chain time to begin signals what waits for its end before that, and
+// once more if it releases nothing in the end.
+func TestAnEndSignalsWhatWaitsBeforeItWaitsForAChain(t *testing.T) {
+	s := about(at(spacelift.RunStateFinished, labels("gantry:managed")))
+	s.TriggeredBy, s.followers, s.waitersKnow = "api::01K", &Followers{Stacks: []spacelift.StackID{"web"}, At: s.Now}, nil
+	s.Entered.At = s.Now
+	if n := s.Next(); n.Do != DoSignalWaiting {
+		t.Errorf("decided %s, want %s", n.Do, DoSignalWaiting)
+	}
+	s.waitersKnow = new(s.Key())
+	if n := s.Next(); n.Do != doWait || n.Until.IsZero() {
+		t.Errorf("decided %s until %s after that", n.Do, n.Until)
+	}
+	r := Record{WaitersKnow: new(s.Key())}
+	if r.ReleaseNothing(s.Key()); r.WaitersKnow != nil {
+		t.Error("what waits is not signaled once more")
+	}
+}
