@@ -69,6 +69,7 @@ func answersAreCurrent(x *index) []Violation { return append(x.claims(true), x.i
 
 // idleWaits finds explanations that a run waits for the end of another one, long after
 // that: an end signals whatever waits for it (docs/how-to/chains.md, "Plan for waits").
+// Gantry notices the end within a tick, and has another one to pass it on through a chain.
 func (x *index) idleWaits() []Violation {
 	var all []Violation
 	for _, r := range x.order {
@@ -78,8 +79,9 @@ func (x *index) idleWaits() []Violation {
 				continue
 			}
 			x.judged(r, span{q.Began, q.Ended})
+			soon := x.slowlyDuring(span{q.Began, q.Ended}, 2*x.tick())
 			for _, o := range x.order {
-				end := o.at(q.Began - x.tick())
+				end := o.at(q.Began - soon)
 				if strings.Contains(w.Reason, o.id) && end.N > 0 && ended(end.RunState.State) {
 					all = append(all, violation(r.name(), "the run still waits for the end of "+o.name(), end, q))
 				}
