@@ -72,6 +72,18 @@ func (s *Simulator) AddPolicy(p Policy) error {
 	return s.act(func() error { _, err := s.addPolicy(s.ctx, p); return err })
 }
 
+// LabelPolicy replaces the labels of a policy, by which it attaches itself to stacks.
+func (s *Simulator) LabelPolicy(id string, labels ...string) error {
+	return s.act(func() error {
+		p, err := s.findPolicy(id)
+		if err != nil {
+			return err
+		}
+		p.Labels, p.UpdatedAt = slices.Clone(labels), s.clock.Now()
+		return nil
+	})
+}
+
 func (s *Simulator) addPolicy(ctx context.Context, p Policy) (*policy, error) {
 	p.Name = cmp.Or(p.Name, p.ID)
 	p.ID = cmp.Or(p.ID, slug(p.Name))

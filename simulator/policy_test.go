@@ -395,3 +395,29 @@ webhook contains {"endpoint_id": id} if {
 		t.Errorf("%d deliveries to a webhook out of reach", len(got))
 	}
 }
+
+// A policy that lost the label by which it attached itself decides about no stack more,
+// until it has it back.
+func TestAPolicyIsAttachedAsLongAsItsLabelSays(t *testing.T) {
+	r := newRig(t)
+	r.ok(r.AddPolicy(simulator.Policy{
+		ID: "two-people", Type: simulator.PolicyApproval, Engine: simulator.RegoV1, Body: "package spacelift\napprove if count(input.reviews.current.approvals) > 1", Labels: []string{"autoattach:prod"},
+	}))
+	r.stack(simulator.Stack{ID: "net", Labels: []string{"prod"}})
+	attached := func() string { return r.ask(`{ stack(id: "net") { attachedPolicies { policyId } } }`, nil) }
+	for _, tc := range []struct {
+		labels []string
+		want   string
+	}{
+		{nil, `{"stack":{"attachedPolicies":[]}}`},
+		{[]string{"autoattach:prod"}, `{"stack":{"attachedPolicies":[{"policyId":"two-people"}]}}`},
+	} {
+		r.ok(r.LabelPolicy("two-people", tc.labels...))
+		if got := attached(); got != tc.want {
+			t.Errorf("with the labels %q: %s, want %s", tc.labels, got, tc.want)
+		}
+	}
+	if err := r.LabelPolicy("another"); err == nil {
+		t.Error("a policy that doesn't exist has labels")
+	}
+}
