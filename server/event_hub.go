@@ -89,7 +89,7 @@ func earlier(t string, by time.Duration) string {
 // listen adds a listener for what changes from now on, and for what changed since the
 // last event that its client received; empty for none. It also listens for any news of the
 // execution that it watches; empty for none. It reports whether it can: too much may have
-// changed since.
+// changed since, or Temporal doesn't answer.
 func (b *hub) listen(ctx context.Context, last, watches string) (l *listener, complete bool) {
 	now := time.Now()
 	l = &listener{since: earlier(managed.ListedTime(now), hubOverlap), signal: make(chan struct{}, 1), pending: map[string]bool{}, watches: watches}
@@ -104,6 +104,7 @@ func (b *hub) listen(ctx context.Context, last, watches string) (l *listener, co
 		}
 		var reading context.Context
 		reading, b.stop = context.WithCancel(context.WithoutCancel(ctx))
+		b.failing = false
 		go b.run(reading)
 		go b.describe(reading)
 	}
@@ -116,7 +117,8 @@ func (b *hub) listen(ctx context.Context, last, watches string) (l *listener, co
 		return l, false
 	}
 	since := earlier(last, hubOverlap)
-	if !b.extend(ctx, since) {
+	// The entries may be older than what the client received from another replica.
+	if !b.awaitReading(ctx, now) || !b.extend(ctx, since) {
 		return l, false
 	}
 	b.mu.Lock()
@@ -129,6 +131,26 @@ func (b *hub) listen(ctx context.Context, last, watches string) (l *listener, co
 	}
 	l.wake()
 	return l, true
+}
+
+// awaitReading waits for a reading that began after a time. It reports whether there was
+// one: there is none while Temporal doesn't answer.
+func (b *hub) awaitReading(ctx context.Context, after time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for !b.failing && ctx.Err() == nil {
+		if !b.began.Before(after) {
+			return true
+		}
+		next := b.next
+		b.mu.Unlock()
+		select {
+		case <-next:
+		case <-ctx.Done():
+		}
+		b.mu.Lock()
+	}
+	return false
 }
 
 // leave removes a listener.

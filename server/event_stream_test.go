@@ -227,6 +227,61 @@ func TestEventsResume(t *testing.T) {
 	})
 }
 
+// A replica that read Temporal a while ago, and not since, shows a client that comes from
+// another one nothing older than that one did.
+func TestEventsNeverGoBack(t *testing.T) {
+	inEventBubble(t, func(t *testing.T, r *rig, v *visible) {
+		one, other := r.handler, r.serve(r.inbox)
+		r.handler = other
+		early := r.listen(viewerToken, "", "")
+		v.change("01", 0)
+		pass(2 * time.Second)
+		early.wantNews(t, "ready, run 01")
+		early.leave()
+		pass(time.Second)
+
+		r.handler = one
+		s := r.listen(viewerToken, "", "")
+		v.change("01", 0, func(s *managed.RunStatus) { s.Phase = managed.PhaseDone })
+		pass(2 * time.Second)
+		s.wantNews(t, "ready, run 01, run 01")
+		seen := s.lastID(t)
+		s.leave()
+
+		r.handler = other
+		again := r.listen(viewerToken, "?stack=*d", seen)
+		again.wantNews(t, "run 01")
+		if !strings.Contains(again.w.Body.String(), `"phase":"done"`) {
+			t.Errorf("it shows an older form of the run: %s", again.w.Body)
+		}
+		again.leave()
+		pass(2 * time.Second)
+	})
+}
+
+// A client that comes back while Temporal doesn't answer lists anew, since nobody knows
+// what it missed.
+func TestEventsResumeWhileTemporalIsAway(t *testing.T) {
+	inEventBubble(t, func(t *testing.T, r *rig, v *visible) {
+		s := r.listen(viewerToken, "", "")
+		v.change("01", 0)
+		pass(2 * time.Second)
+		seen := s.lastID(t)
+		s.leave()
+		pass(time.Second)
+		r.temporal.fail(serviceerror.NewUnavailable("down"))
+		again := r.listen(viewerToken, "", seen)
+		pass(2 * time.Second)
+		again.wantNews(t, "reset")
+		v.change("01", 0, func(s *managed.RunStatus) { s.Phase = managed.PhaseDone })
+		r.temporal.fail(nil)
+		pass(11 * time.Second)
+		again.wantNews(t, "reset, run 01")
+		again.leave()
+		pass(2 * time.Second)
+	})
+}
+
 // While Temporal is away, streams stay open and miss nothing.
 func TestEventsWhileTemporalIsAway(t *testing.T) {
 	inEventBubble(t, func(t *testing.T, r *rig, v *visible) {
