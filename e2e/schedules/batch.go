@@ -54,6 +54,9 @@ type Batch struct {
 	begin   time.Time
 	calm    chan struct{} // closed when the storm is over
 
+	readers sync.WaitGroup // of the event stream
+	leave   chan struct{}  // closed when they leave
+
 	mu      sync.Mutex
 	freezes map[int][]string // of each schedule
 	changed bool             // the processes have, or get, the second configuration
@@ -88,7 +91,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("start the rig: %w", err)
 	}
 	o.Progress("ready after %s", time.Since(began).Round(time.Second))
-	b := &Batch{Rig: r, options: o, begin: time.Now(), calm: make(chan struct{}), freezes: map[int][]string{}}
+	b := &Batch{Rig: r, options: o, begin: time.Now(), calm: make(chan struct{}), leave: make(chan struct{}), freezes: map[int][]string{}}
 	return b.run(ctx)
 }
 
@@ -109,6 +112,12 @@ func (b *Batch) run(ctx context.Context) error {
 		weather = *b.options.Weather
 	}
 	b.Balancer.SetWeather(weather)
+	leave := sync.OnceFunc(func() {
+		close(b.leave)
+		b.readers.Wait()
+	})
+	defer leave()
+	b.readStreams(ctx)
 	var schedules, mishaps sync.WaitGroup
 	for n := 1; n <= b.options.Schedules; n++ {
 		s, replaced := b.options.Scripts[n]
@@ -139,11 +148,13 @@ func (b *Batch) run(ctx context.Context) error {
 	b.History.Add(history.Record{Phase: &history.Phase{Name: history.Calm}})
 	b.options.Progress("calm after %s: %d runs are open", time.Since(b.begin).Round(time.Second), len(b.Spacelift.Open()))
 	b.showSpent()
+	b.RecordUsage()
 	if b.enough() {
 		return nil
 	}
 	schedules.Wait()
 	moving := b.settle(ctx)
+	leave()
 	if b.enough() {
 		return nil
 	}

@@ -176,7 +176,7 @@ func (j *janitor) decide(ctx context.Context, run rig.Run, e explanation) {
 		return
 	}
 	for _, p := range script.People {
-		if p.Role != "approver" && p.Role != "admin" || e.Approvals.Given >= e.Approvals.Needed {
+		if p.Role != "approver" && p.Role != "admin" || p.Name == script.Revocable || e.Approvals.Given >= e.Approvals.Needed {
 			continue
 		}
 		r := j.b.Client.Do(ctx, rig.Ask{
@@ -192,7 +192,7 @@ func (j *janitor) decide(ctx context.Context, run rig.Run, e explanation) {
 // enforced reports whether Gantry's policies are attached to the stack of a run.
 func (j *janitor) enforced(run rig.Run) bool {
 	st, _ := j.b.Spacelift.StackNow(run.Stack)
-	return slices.Contains(script.Enforced, st.Space) && slices.Contains(st.Labels, spacelift.LabelManaged)
+	return (slices.Contains(script.Enforced, st.Space) || j.b.Spacelift.Glass(st.Space)) && slices.Contains(st.Labels, spacelift.LabelManaged)
 }
 
 // decideNatively has somebody decide in Spacelift.

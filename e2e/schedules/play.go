@@ -54,7 +54,11 @@ func (b *Batch) addStack(st history.ScriptStack) error {
 		added.WorkerPool = "private"
 		added.Drift = simulator.DriftDetection{Schedule: []string{"0 4 * * *"}, Reconcile: true, IgnoreState: true}
 	}
-	err := b.Spacelift.AddStack(added)
+	var err error
+	if script.HasGlass(st.Space) {
+		err = b.Spacelift.Glaze(st.Space)
+	}
+	err = errors.Join(err, b.Spacelift.AddStack(added))
 	for _, on := range st.DependsOn {
 		err = errors.Join(err, b.Spacelift.AddDependency(added.ID, spacelift.StackID(on)))
 	}
@@ -157,7 +161,7 @@ func (b *Batch) take(ctx context.Context, number, index int, s history.ScriptSte
 		var made spacelift.RunID
 		made, err = act(b, s, run)
 		step.Run = cmp.Or(string(made), step.Run)
-	case !found && !slices.Contains([]string{script.Freeze, script.Lift, script.Ask, script.List, script.Forecast}, s.Do):
+	case !found && !slices.Contains([]string{script.Freeze, script.Lift, script.Ask, script.List, script.Forecast, script.SignIn, script.SignOut, script.Follow}, s.Do):
 		err = errors.New("the stack has no run yet")
 	default:
 		err = b.request(ctx, number, s, run)

@@ -18,6 +18,9 @@ import (
 // request takes a step through Gantry's API. What Gantry answers is no error.
 func (b *Batch) request(ctx context.Context, number int, s history.ScriptStep, run rig.Run) error {
 	ask := rig.Ask{Who: s.Who, Method: http.MethodPost, Stack: s.Stack, Run: run.ID, Key: s.Args["key"], Replica: -1, Schedule: number}
+	if name := s.Args["session"]; name != "" {
+		ask.Session = strconv.Itoa(number) + "-" + name
+	}
 	switch s.Do {
 	case script.Approve, script.Reject, script.Revoke:
 		ask.Operation, ask.Path = "decideRun", rig.RunPath(run.Stack, run.ID, "decisions")
@@ -35,6 +38,13 @@ func (b *Batch) request(ctx context.Context, number int, s history.ScriptStep, r
 		return b.onChain(ctx, s, ask)
 	case script.Ask:
 		ask.Operation, ask.Path, ask.Run, ask.Body = "triggerRun", "stacks/"+s.Stack+"/runs", "", note("schedules: ask")
+	case script.SignIn:
+		return b.Client.SignIn(ctx, s.Who, ask.Session)
+	case script.Follow:
+		b.follow(ctx, ask)
+		return nil
+	case script.SignOut:
+		ask.Operation, ask.Path, ask.Stack, ask.Run = history.SignOut, "/sign-out", "", ""
 	case script.Forecast:
 		ask.Operation, ask.Method, ask.Path, ask.Run = "previewFollowers", http.MethodGet, "stacks/"+s.Stack+"/followers", ""
 	case script.List:
@@ -43,7 +53,8 @@ func (b *Batch) request(ctx context.Context, number int, s history.ScriptStep, r
 		}
 		return nil
 	case script.Read:
-		b.read(ctx, s.Who, run, "getRun", "explainRun", "listTimeline")
+		ask.Method = http.MethodGet
+		b.read(ctx, ask, "getRun", "explainRun", "listTimeline")
 		return nil
 	default:
 		return errUnknownStep(s.Do)
@@ -172,11 +183,10 @@ func (b *Batch) pages(ctx context.Context, ask rig.Ask, take func(answer []byte)
 }
 
 // read reads what Gantry shows of a run.
-func (b *Batch) read(ctx context.Context, who string, run rig.Run, operations ...string) {
-	for _, operation := range operations {
-		b.Client.Do(ctx, rig.Ask{
-			Who: who, Operation: operation, Method: http.MethodGet, Path: rig.RunPath(run.Stack, run.ID, shows[operation]), Stack: run.Stack, Run: run.ID, Replica: -1,
-		})
+func (b *Batch) read(ctx context.Context, ask rig.Ask, operations ...string) {
+	for _, ask.Operation = range operations {
+		ask.Path = rig.RunPath(ask.Stack, ask.Run, shows[ask.Operation])
+		b.Client.Do(ctx, ask)
 	}
 }
 

@@ -92,12 +92,13 @@ func (b *Batch) conclude(ctx context.Context) error {
 			if !run.Ended() || run.ID[len(run.ID)-1]%4 == 0 { // Temporal replays all of an execution for each query
 				operations = append(operations, "explainRun")
 			}
-			b.read(ctx, operatorName, run, operations...)
+			b.read(ctx, rig.Ask{Who: operatorName, Method: http.MethodGet, Stack: run.Stack, Run: run.ID, Replica: -1}, operations...)
 		})
 	}
 	work.Wait()
 	none := func([]byte) {}
 	b.pages(ctx, rig.Ask{Who: operatorName, Operation: "listRuns", Path: "/v1/runs?pageSize=200"}, none)
+	b.pages(ctx, rig.Ask{Who: operatorName, Operation: "listRuns", Path: "/v1/runs?pageSize=200&bypassed=true"}, none)
 	for _, c := range b.chains(ctx, operatorName, "?pageSize=200", false) {
 		b.Client.Do(ctx, rig.Ask{Who: operatorName, Operation: "getChain", Method: http.MethodGet, Path: "chains/" + c.Run, Stack: c.Stack, Run: c.Run, Replica: -1})
 	}

@@ -18,7 +18,7 @@ import (
 func TestEveryStepCanBeTaken(t *testing.T) {
 	requests := []string{
 		script.Approve, script.Reject, script.Revoke, script.Stop, script.Retry, script.Freeze, script.Lift, script.Skip, script.StopChain, script.Read,
-		script.List, script.Ask, script.Forecast,
+		script.List, script.Ask, script.Forecast, script.SignIn, script.SignOut, script.Follow,
 	}
 	for n := 1; n <= 1000; n++ {
 		for _, s := range script.New(3, n).Steps {

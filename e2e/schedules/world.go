@@ -77,6 +77,8 @@ var world = map[string]func(b *Batch, s history.ScriptStep, run rig.Run) (spacel
 	script.Enable: func(b *Batch, s history.ScriptStep, _ rig.Run) (spacelift.RunID, error) {
 		return "", b.Spacelift.Enable(stackOf(s))
 	},
+	script.BreakGlass:   glass(false),
+	script.RestoreGlass: glass(true),
 	script.Labels: func(b *Batch, s history.ScriptStep, _ rig.Run) (spacelift.RunID, error) {
 		return "", b.Spacelift.SetLabels(stackOf(s), strings.Split(s.Args["labels"], ",")...)
 	},
@@ -91,6 +93,13 @@ func onRun(verb func(s *simulator.Simulator, by string, stack spacelift.StackID,
 func review(decision string) func(*Batch, history.ScriptStep, rig.Run) (spacelift.RunID, error) {
 	return func(b *Batch, s history.ScriptStep, run rig.Run) (spacelift.RunID, error) {
 		return "", b.Spacelift.Review(s.Who, stackOf(s), spacelift.RunID(run.ID), decision, "schedules")
+	}
+}
+
+func glass(whole bool) func(*Batch, history.ScriptStep, rig.Run) (spacelift.RunID, error) {
+	return func(b *Batch, s history.ScriptStep, _ rig.Run) (spacelift.RunID, error) {
+		st, _ := b.Spacelift.StackNow(s.Stack)
+		return "", b.Spacelift.SetGlass(s.Who, st.Space, whole)
 	}
 }
 

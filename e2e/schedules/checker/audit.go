@@ -46,7 +46,7 @@ func auditIsComplete(x *index) []Violation {
 func (x *index) entryFits(q, e rec) []Violation {
 	result := e.Audit.Result
 	switch {
-	case x.who(e.Audit.By) != x.who(q.Request.Who):
+	case x.who(e.Audit.By) != x.who(q.Request.Who) && !x.revoked(q):
 		return []Violation{violation(q.Request.Path, fmt.Sprintf("the audit log says that %s asked for what %s asked for", e.Audit.By, q.Request.Who), q, e)}
 	case e.Audit.Action != q.Request.Operation, q.Request.Run != "" && e.Audit.Run != q.Request.Run:
 		return []Violation{violation(q.Request.Path, "the audit log shows another action: "+e.Audit.Action+" of "+e.Audit.Run, q, e)}

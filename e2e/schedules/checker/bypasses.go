@@ -24,8 +24,10 @@ func bypassesAreShown(x *index) []Violation {
 		case v.Bypass != nil && len(applied) == 0:
 			all = append(all, violation(r.name(), "Gantry shows a bypass of a run that nobody else moved: "+v.Bypass.Reason, v.asked))
 		case v.Bypass == nil && len(applied) > 0:
-			if last := applied[len(applied)-1]; x.surelyForbidden(r, last, v) {
-				all = append(all, violation(r.name(), fmt.Sprintf("the plan was applied without an approval and without Gantry (%s), and Gantry shows no bypass", last.entry.RunState.State), last.plan, last.entry, v.asked))
+			last := applied[len(applied)-1]
+			why, against := x.surelyForbidden(r, last, v)
+			if why != "" {
+				all = append(all, violation(r.name(), fmt.Sprintf("the plan was applied without Gantry (%s) although %s, and Gantry shows no bypass", last.entry.RunState.State, why), last.plan, last.entry, against, v.asked))
 			}
 		}
 	}
@@ -54,14 +56,42 @@ func (r *run) appliedWithoutGantry(gantry string) []application {
 	})
 }
 
-// surelyForbidden reports whether every policy that may have been in effect from the run's
-// beginning to the view left the plan to people, and nobody's approval may count.
-func (x *index) surelyForbidden(r *run, a application, v view) bool {
-	if slices.ContainsFunc(r.verdicts("approve"), mayCount) || !v.Managed {
-		return false
+// surelyForbidden returns why every policy that may have been in effect from the run's
+// beginning to the view forbade an application, and the record that shows it; nothing if
+// one may have allowed it.
+func (x *index) surelyForbidden(r *run, a application, v view) (why string, against rec) {
+	if !v.Managed {
+		return "", rec{}
+	}
+	for _, q := range slices.Concat(r.operations("stopRun"), r.verdicts("reject")) {
+		if answered(q) && q.Ended < a.entry.Began && (q.Began > a.plan.Ended || q.Request.Operation == "stopRun") {
+			return q.Request.Who + " had objected", q
+		}
 	}
 	possible := x.policies(r.stack, span{r.life().from, v.asked.Ended})
-	return len(possible) > 0 && !slices.ContainsFunc(possible, func(e effect) bool {
+	for _, f := range x.freezes() {
+		if len(possible) > 0 && x.frozenFor(r, a, f) {
+			return "a freeze of " + f.declared.Request.Who + " bound", f.declared
+		}
+	}
+	if slices.ContainsFunc(r.verdicts("approve"), mayCount) {
+		return "", rec{}
+	}
+	if len(possible) > 0 && !slices.ContainsFunc(possible, func(e effect) bool {
 		return e.policy.Decider(x.facts(r, a.entry)) != model.People // the plan has no size before
-	})
+	}) {
+		return "it was left to people, and nobody had approved", rec{}
+	}
+	return "", rec{}
+}
+
+// frozenFor reports whether a freeze bound a stack from an application until Gantry had
+// known it for a while: it judges freezes as it finds them moments later.
+func (x *index) frozenFor(r *run, a application, f freeze) bool {
+	for _, c := range r.reads {
+		if c.Began > a.entry.Ended && good(c) && !c.Call.Stale && c.Call.Operation == "Run" {
+			return f.binds(x, r.stack, span{a.entry.Began, c.Ended + x.tick()})
+		}
+	}
+	return false
 }

@@ -46,7 +46,7 @@ func (x *index) causeless(a act) string {
 	}
 	switch field := a.call.Call.Fields[0]; field {
 	case "runReview":
-		if !x.reviewsPlan(a) && !asked(a.run.verdicts("approve")) {
+		if !x.mayReviewPlan(a) && !asked(a.run.verdicts("approve")) {
 			return "Gantry reviewed a run about which nobody had decided"
 		}
 	case "runDiscard":

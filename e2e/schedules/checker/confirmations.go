@@ -164,7 +164,7 @@ func (x *index) lacks(a act, plan rec, e effect, asked bool) string {
 	for _, q := range a.run.verdicts("approve") {
 		why := x.unbound(a, plan, q)
 		if why == "" {
-			why = e.config.MayApprove(e.policy, judged, q.Request.Who, x.may(e.config, q, "approver", a.run.stack))
+			why = e.config.MayApprove(e.policy, judged, q.Request.Who, x.mayThen(e.config, q, a.run.stack))
 		}
 		if why == "" {
 			bearer, _ := e.config.Token(q.Request.Who)
@@ -178,6 +178,19 @@ func (x *index) lacks(a act, plan rec, e effect, asked bool) string {
 		return ""
 	}
 	return fmt.Sprintf("%d people had approved, and these are needed: %+v%s", len(people), demands, strings.Join(because, ""))
+}
+
+// mayThen returns whether somebody may approve by a configuration. What a token decided
+// before it was revoked stays.
+func (x *index) mayThen(c model.Config, q rec, stack string) model.Grant {
+	if bearer, _ := c.Token(q.Request.Who); bearer.Revoked {
+		for _, then := range x.configs(span{q.Began, q.Ended}) {
+			if was, _ := then.Token(q.Request.Who); !was.Revoked {
+				return x.may(then, q, "approver", stack)
+			}
+		}
+	}
+	return x.may(c, q, "approver", stack)
 }
 
 // unbound returns why an approval can't be one of this plan, or nothing.

@@ -109,9 +109,13 @@ const (
 	mostBytes  = 4 << 20
 	callsARun  = 60
 	callsATick = 60
+
+	// mostMemory is the memory of a replica with a worker (docs/operations.md, "Sizing").
+	mostMemory = 250_000_000
 )
 
-// withinBudgets finds histories in Temporal that are too long, and too many calls.
+// withinBudgets finds histories in Temporal that are too long, processes with too much
+// memory, and too many calls.
 func withinBudgets(x *index) []Violation {
 	var all []Violation
 	for _, r := range x.order {
@@ -120,6 +124,14 @@ func withinBudgets(x *index) []Violation {
 	for _, r := range x.all {
 		if e := r.Execution; e != nil && (e.Events > mostEvents || e.Bytes > mostBytes) {
 			all = append(all, violation(e.ID, fmt.Sprintf("the execution has %d events and %d bytes", e.Events, e.Bytes), r))
+		}
+	}
+	for _, r := range x.all {
+		if u := r.Usage; u != nil && u.Name != "temporal" {
+			x.judged(nil, span{r.Began, r.Ended})
+			if u.RSS > mostMemory {
+				all = append(all, violation(u.Name, fmt.Sprintf("the process has %d MB in memory; the budget is %d", u.RSS/1e6, mostMemory/1_000_000), r))
+			}
 		}
 	}
 	ticks := 1

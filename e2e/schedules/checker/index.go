@@ -21,6 +21,7 @@ type index struct {
 	runs      map[string]*run
 	order     []*run // as they began
 	stacks    map[string][]rec
+	glass     map[string][]rec // of spaces
 	setups    []rec
 	calls     []rec // of Gantry
 	requests  []rec
@@ -28,10 +29,12 @@ type index struct {
 	mishaps   []rec
 	audit     []rec // entries of audit logs
 	auditLogs []rec
-	machine   []rec   // how slow it was
-	slowdown  float64 // on average
-	pauses    []span  // of Gantry's processes
-	apiDown   []span  // something is wrong with Spacelift's API
+	machine   []rec            // how slow it was
+	slowdown  float64          // on average
+	events    map[string][]rec // of the stream, by reader and session
+	starts    map[string][]rec
+	pauses    []span // of Gantry's processes
+	apiDown   []span // something is wrong with Spacelift's API
 	ticked    time.Duration
 	clocks    []skew // of processes that were wrong
 	moving    bool   // things still ended when the time of the batch was over
@@ -93,7 +96,7 @@ func (r *run) entered(state string, after time.Duration) (rec, bool) {
 }
 
 func newIndex(records []rec) *index {
-	x := &index{all: records, runs: map[string]*run{}, stacks: map[string][]rec{}, phases: map[string]time.Duration{}}
+	x := &index{all: records, runs: map[string]*run{}, stacks: map[string][]rec{}, glass: map[string][]rec{}, events: map[string][]rec{}, starts: map[string][]rec{}, phases: map[string]time.Duration{}}
 	for _, r := range records {
 		if r.Batch != nil {
 			x.batch = *r.Batch
@@ -137,11 +140,18 @@ func (x *index) sort(r rec) {
 		x.moving = x.moving || r.Phase.Moving
 	case r.Stack != nil:
 		x.stacks[r.Stack.Stack] = append(x.stacks[r.Stack.Stack], r)
+	case r.Glass != nil:
+		x.glass[r.Glass.Space] = append(x.glass[r.Glass.Space], r)
 	case r.Mishap != nil:
 		x.mishaps = append(x.mishaps, r)
 		x.apart(r)
 	case r.Call != nil && r.Call.Actor == x.batch.Actor:
 		x.call(r)
+	case r.Process != nil && r.Process.Event == history.Started:
+		x.starts[r.Process.Name] = append(x.starts[r.Process.Name], r)
+	case r.Event != nil:
+		reader := r.Event.Reader + " " + r.Event.Session
+		x.events[reader] = append(x.events[reader], r)
 	case r.Machine != nil:
 		x.machine = append(x.machine, r)
 	case r.Audit != nil:

@@ -26,6 +26,12 @@ type shown struct {
 	Timeline     []entry       `json:"timeline"`
 	Followers    []string      `json:"followers"`
 	Bypass       *bypass       `json:"bypass"`
+	Enforcement  *worth        `json:"enforcement"`
+}
+
+// worth is the worth of Gantry's policy in Spacelift, as an answer shows it.
+type worth struct {
+	Level string `json:"level"`
 }
 
 type bypass struct {

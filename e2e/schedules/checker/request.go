@@ -1,12 +1,15 @@
 package checker
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 )
 
 // answered reports whether Gantry said that the request counted.
-func answered(q rec) bool { return q.Request.Status >= 200 && q.Request.Status < 300 }
+func answered(q rec) bool {
+	return q.Request.Status >= 200 && q.Request.Status < 300 || q.Request.Status == http.StatusSeeOther
+}
 
 // refused reports whether Gantry said that it did not count. Requests without an
 // answer, and those that were not answered in time, may have counted.

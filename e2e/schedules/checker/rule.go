@@ -74,12 +74,16 @@ var Rules = []Rule{
 	{"recorded", People, "what was done is recorded, with whose decision", actsAreRecorded},
 	{"audit", People, "every change that was answered is in its replica's audit log, as it was asked and answered, and the log is whole", auditIsComplete},
 	{"bypasses", People, "a plan that was applied past people and Gantry is shown as a bypass, and no other", bypassesAreShown},
+	{"alarms", People, "each bypass raises an alarm, is in the audit log, on the timeline and in the list of them, and no other run is", bypassesAlarm},
+	{"worth", Answers, "no answer calls a stack enforced from which Gantry's policy was taken, once Gantry has read the run again", worthIsShown},
 	{"scopes", People, "a request is taken where a role of the person holds for the stack, and refused elsewhere, and to strangers", scopesBind},
+	{"sessions", People, "a session counts until it is signed out of or its token is revoked, on every replica, and not after", sessionsEnd},
 	{"refusals", People, "a decision that was refused never counts", refusalsAreNone},
 	{"read-your-writes", People, "an answer shows all decisions that were answered before it was asked", readYourWrites},
 	{"linearizable", People, "the decisions about a plan have an order that explains every answer", linearizable},
 	{"keys", People, "a request that is repeated under its key counts once, and another one under it is refused", keysCountOnce},
 	{"accepted", Events, "an accepted notification is reflected in its run", acceptedIsReflected},
+	{"streams", Answers, "a reader of the event stream, on any replica, receives the latest form of each run, none of them backwards, until the session ends", streamsAreWhole},
 	{"truth", Answers, "no answer shows what never was, or an end that only a notification claims", answersAreTrue},
 	{"current", Answers, "no answer is older than a tick once nothing goes wrong", answersAreCurrent},
 	{"messages", Answers, "messages show people what Spacelift showed, once, and signed", messagesAreTrue},
@@ -88,7 +92,7 @@ var Rules = []Rule{
 	{"settled", Ends, "nothing is stuck: every run that may continue has ended", nothingStuck},
 	{"executions", Ends, "no execution is open whose run has ended, none is closed whose run continues, none has failed", executionsFit},
 	{"contract", Answers, "every answer fits the contract", answersFitTheContract},
-	{"budgets", Ends, "calls to Spacelift and histories stay within their budgets", withinBudgets},
+	{"budgets", Ends, "calls to Spacelift, histories and the memory of processes stay within their budgets", withinBudgets},
 }
 
 // Patient are the rules that need a batch in which everything has ended, or is stuck.

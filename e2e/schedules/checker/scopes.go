@@ -12,7 +12,7 @@ import (
 // the stack, and such as were refused for want of a role that holds (docs/how-to/sign-in.md); and requests
 // of strangers that were taken. That the refused ones changed nothing, the rules about decisions and freezes say.
 func scopesBind(x *index) []Violation {
-	all := x.overheard()
+	all := append(x.overheard(), x.overread()...)
 	for _, q := range x.requests {
 		role := model.RoleFor(q.Request.Operation)
 		if role == "" || q.Request.Stack == "" || len(x.stacks[q.Request.Stack]) == 0 {
@@ -28,8 +28,9 @@ func scopesBind(x *index) []Violation {
 		x.judged(nil, span{q.Began, q.Ended})
 		forbidden := q.Request.Status == http.StatusForbidden && problem(q) == "forbidden"
 		switch {
-		case every(model.Unknown) && (answered(q) || refused(q) && q.Request.Status != http.StatusUnauthorized):
+		case every(model.Unknown) && (answered(q) || refused(q) && !turnedAway(q)):
 			all = append(all, violation(q.Request.Path, "nobody vouches for "+q.Request.Who+", and the request was not refused for that", q))
+		case turnedAway(q) && q.Request.Session != "": // which the rule about sessions judges
 		case every(model.Never) && (answered(q) || refused(q) && !forbidden):
 			all = append(all, violation(q.Request.Path, q.Request.Who+" doesn't have the role "+role+" for "+q.Request.Stack+", and the request was not refused for that", q))
 		case every(model.Held) && forbidden:
@@ -41,7 +42,18 @@ func scopesBind(x *index) []Violation {
 
 // may returns whether a role of the caller's held for a stack at a request, or lately.
 func (x *index) may(c model.Config, q rec, role, stack string) model.Grant {
-	return c.May(q.Request.Who, role, stack, x.space(stack), slices.Concat(x.labelled(stack, span{q.Began - lately, q.Ended})...)...)
+	return x.mayDuring(c, q.Request.Who, role, stack, span{q.Began, q.Ended})
+}
+
+// mayDuring returns whether a role of somebody's held for a stack in a span, or lately.
+func (x *index) mayDuring(c model.Config, who, role, stack string, s span) model.Grant {
+	return c.May(who, role, stack, x.space(stack), slices.Concat(x.labelled(stack, span{s.from - lately, s.to})...)...)
+}
+
+// turnedAway reports whether Gantry believed no credentials of a request, or has seen too
+// many such requests of its source.
+func turnedAway(q rec) bool {
+	return q.Request.Status == http.StatusUnauthorized || q.Request.Status == http.StatusTooManyRequests && problem(q) == "too-many-failures"
 }
 
 // lately is the time in which Gantry learns of other labels for the scopes of roles.

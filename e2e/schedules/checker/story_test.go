@@ -20,6 +20,8 @@ type story struct {
 	ids     int
 	runs    []*tale
 	audit   []history.Audit
+	reading []string // ids with which a reader of the event stream came
+	last    string   // id of the event that it received last
 	// destroys are types of resources that plans delete from now on.
 	destroys []string
 }
@@ -37,6 +39,7 @@ type tale struct {
 	problem                                 string
 	followers                               []string
 	bypass                                  *bypass
+	enforcement                             *worth
 }
 
 func newStory() *story {
@@ -163,6 +166,20 @@ func (s *story) confirm(r *tale) {
 	s.enter(r, "CONFIRMED", gantry, "")
 }
 
+// bypassed has somebody confirm a plan in Spacelift, whom Gantry accuses.
+func (s *story) bypassed(r *tale, reason string) {
+	s.enter(r, "CONFIRMED", "carol", "")
+	r.bypass = &bypass{StateVersion: r.version, Reason: reason}
+	r.timeline = append(r.timeline, entry{Kind: "bypass", Actor: "carol", Summary: "carol confirmed the plan in Spacelift against the policy in effect"})
+	s.message(r, "run.bypassed")
+	s.audit = append(s.audit, history.Audit{Process: "one", Sequence: int64(len(s.audit) + 1), By: "carol", Action: "bypass", Stack: r.stack, Run: r.id, Result: "done"})
+}
+
+// glass makes or breaks the glass of a space.
+func (s *story) glass(space string, whole bool) {
+	s.add(0, rec{Glass: &history.Glass{Space: space, Whole: whole, By: "root"}})
+}
+
 func (s *story) finish(r *tale) {
 	s.enter(r, "APPLYING", "", "")
 	s.enter(r, "FINISHED", "", "")
@@ -195,7 +212,9 @@ func (s *story) ask(r *tale, who, operation, key string, body any, status int, a
 
 // request records a request. The audit log has the changes.
 func (s *story) request(q *history.Request) int {
-	if operation := q.Operation; q.Method != http.MethodGet && !strings.HasPrefix(operation, "get") && !strings.HasPrefix(operation, "list") {
+	if operation := q.Operation; q.Status == http.StatusUnauthorized {
+		q.ID = fmt.Sprintf("q%d", len(s.records))
+	} else if q.Method != http.MethodGet && !strings.HasPrefix(operation, "get") && !strings.HasPrefix(operation, "list") {
 		q.ID = fmt.Sprintf("q%d", len(s.records))
 		e := history.Audit{Process: q.Replica, Sequence: int64(len(s.audit) + 1), By: q.Who, Action: operation, Stack: q.Stack, Run: q.Run, Result: "done", RequestID: q.ID}
 		if q.Status >= 400 {
@@ -230,7 +249,7 @@ func (r *tale) view() shown {
 	}
 	return shown{
 		Run: r.id, Stack: r.stack, State: r.state, StateVersion: r.version, Phase: phase, Managed: true, Labels: r.labels,
-		Followers: r.followers, Policy: []policyValue{{Name: "confirm", Problem: r.problem}}, Decisions: slices.Clone(r.decisions), Timeline: slices.Clone(r.timeline), Bypass: r.bypass,
+		Followers: r.followers, Policy: []policyValue{{Name: "confirm", Problem: r.problem}}, Decisions: slices.Clone(r.decisions), Timeline: slices.Clone(r.timeline), Bypass: r.bypass, Enforcement: r.enforcement,
 	}
 }
 
@@ -251,6 +270,30 @@ func approved(begin func(s *story), release func(s *story, r *tale)) func() []re
 		s.decide(r, "ann", "approve")
 		release(s, r)
 		s.finish(r)
+		return s.end()
+	}
+}
+
+// broken returns the story of a plan for which somebody takes Gantry's policy away and
+// confirms it in Spacelift, after something else.
+func broken(before func(s *story, r *tale)) func() []rec {
+	return func() []rec {
+		s := newStory()
+		s.glass("s1-glass", true)
+		s.stack("s1-a", "gantry:confirm=manual")
+		s.in("s1-glass")
+		r := s.push("s1-a", "c1")
+		s.read(r)
+		r.enforcement = &worth{Level: "enforced"}
+		s.view(r)
+		before(s, r)
+		s.glass("s1-glass", false)
+		s.bypassed(r, "0 of 1 approvals")
+		s.read(r)
+		r.enforcement = &worth{Level: "advisory"}
+		s.now += time.Minute
+		s.finish(r)
+		s.now += time.Minute
 		return s.end()
 	}
 }
@@ -284,6 +327,11 @@ func (s *story) trigger(stack, commit string, root *tale) *tale {
 	s.runs = append(s.runs, r)
 	s.begin(r)
 	return r
+}
+
+// browse has a person sign in or out with a browser.
+func (s *story) browse(who, operation string) {
+	s.request(&history.Request{Replica: "one", Who: who, Session: who + "'s", Operation: operation, Method: "POST", Path: "/" + operation, Status: http.StatusSeeOther})
 }
 
 // asked has Gantry trigger a run that a person asks for.
@@ -340,13 +388,49 @@ func (s *story) retry(of *tale) *tale {
 	return r
 }
 
-// end calms and settles the story.
-func (s *story) end() []rec {
+// calm ends the storm, and lets a while pass.
+func (s *story) calm() {
 	s.add(0, rec{Phase: &history.Phase{Name: history.Calm}})
 	s.now += 30 * time.Second
+}
+
+// stream has a reader of the event stream receive something, with the form of a run if there is one.
+func (s *story) stream(name string, r *tale) {
+	if name == history.Opened {
+		s.reading = append(s.reading, s.last)
+	}
+	s.ids++
+	e := &history.Event{Reader: "bob", Connection: len(s.reading), Replica: []string{"one", "two"}[len(s.reading)%2], Name: name, Status: 200}
+	switch name {
+	case history.Opened:
+		e.ID = s.last
+	case history.Closed:
+	default:
+		e.ID = fmt.Sprintf("20261129T%012d.000000Z-%d", s.now, s.ids)
+		s.last = e.ID
+	}
+	if r != nil {
+		e.Stack, e.Run, e.State, e.Phase = r.stack, r.id, r.state, r.view().Phase
+	}
+	s.add(0, rec{Event: e})
+}
+
+// end calms and settles the story.
+func (s *story) end() []rec {
+	if !slices.ContainsFunc(s.records, func(r rec) bool { return r.Phase != nil && r.Phase.Name == history.Calm }) {
+		s.calm()
+	}
+	if n := len(s.reading); n > 0 {
+		s.now += 15 * time.Second
+		s.stream(history.Closed, nil)
+	}
+	s.add(0, rec{Usage: &history.Usage{Name: "one", RSS: 120_000_000}})
 	s.add(0, rec{Phase: &history.Phase{Name: history.Settled}})
 	for _, r := range s.runs {
 		s.view(r)
+		if r.bypass != nil {
+			s.request(&history.Request{Replica: "one", Who: "ann", Operation: "listRuns", Method: "GET", Path: "/v1/runs?bypassed=true", Status: 200, Answer: text(map[string]any{"runs": []shown{{Stack: r.stack, Run: r.id}}})})
+		}
 		s.add(0, rec{Execution: &history.Execution{ID: "run/acme/" + r.stack + "/" + r.id, Type: "ManageRun", Status: "Completed", Stack: r.stack, Run: r.id, Events: 60, Bytes: 9_000}})
 	}
 	for _, e := range s.audit {
@@ -371,11 +455,13 @@ var stories = map[string]func() []rec{
 		s.stack("s1-a", "gantry:confirm=manual", "gantry:approvals=2")
 		r := s.push("s1-a", "c1")
 		s.message(r, "run.decision_needed")
-		s.enter(r, "CONFIRMED", "carol", "")
-		r.bypass = &bypass{StateVersion: r.version, Reason: "0 of 2 approvals"}
+		s.bypassed(r, "0 of 2 approvals")
 		s.finish(r)
 		return s.end()
 	},
+	"a plan for which somebody breaks the glass": broken(func(*story, *tale) {}),
+	"the same in spite of a freeze":              broken(func(s *story, _ *tale) { s.freeze("ann", "f1") }),
+	"the same in spite of a rejection":           broken(func(s *story, r *tale) { s.decide(r, "jane", "reject") }),
 	"a plan that two people approve": approved(func(s *story) {
 		s.stack("s1-a", "gantry:confirm=manual", "gantry:approvals=2", "gantry:approvers=platform")
 	}, (*story).confirm),
@@ -410,6 +496,80 @@ var stories = map[string]func() []rec{
 		r := s.push("s1-a", "c1")
 		s.decide(r, "jane", "reject")
 		s.discard(r)
+		return s.end()
+	},
+	"a person who signs out of a browser": func() []rec {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=manual")
+		s.browse("ann", history.SignIn)
+		r := s.push("s1-a", "c1")
+		s.decide(r, "ann", "approve")
+		s.records[len(s.records)-2].Request.Session = "ann's"
+		s.browse("ann", history.SignOut)
+		for _, replica := range []string{"one", "two"} {
+			i := s.ask(r, "ann", "decideRun", "", map[string]any{"verdict": "reject"}, 401, map[string]any{})
+			s.records[i].Request.Session, s.records[i].Request.Replica = "ann's", replica
+		}
+		s.confirm(r)
+		s.finish(r)
+		return s.end()
+	},
+	"a person whose token is revoked": func() []rec {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=manual", "gantry:approvals=2")
+		s.browse("jane", history.SignIn)
+		r := s.push("s1-a", "c1")
+		s.decide(r, "jane", "approve")
+		s.records[len(s.records)-2].Request.Session = "jane's"
+		now := *s.records[1].Setup
+		now.People = slices.Clone(now.People)
+		now.People[0].Revoked = true
+		s.add(time.Second, rec{Setup: &now})
+		for _, session := range []string{"", "jane's"} {
+			i := s.ask(r, "jane", "decideRun", "", map[string]any{"verdict": "reject"}, 401, map[string]any{})
+			s.records[i].Request.Session = session
+		}
+		s.decide(r, "ann", "approve")
+		s.confirm(r)
+		s.finish(r)
+		return s.end()
+	},
+	"somebody who follows the event stream": func() []rec {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=manual")
+		s.calm()
+		s.stream(history.Opened, nil)
+		s.stream("ready", nil)
+		r := s.push("s1-a", "c1")
+		s.stream("run", r)
+		s.decide(r, "ann", "approve")
+		s.stream("run", r)
+		s.now += 10 * time.Second
+		s.stream(history.Closed, nil)
+		s.confirm(r)
+		s.finish(r)
+		s.stream(history.Opened, nil)
+		s.stream("run", r)
+		return s.end()
+	},
+	"somebody who signs out while a stream is open": func() []rec {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=auto")
+		s.browse("bob", history.SignIn)
+		s.stream(history.Opened, nil)
+		r := s.push("s1-a", "c1")
+		s.stream("run", r)
+		s.browse("bob", history.SignOut)
+		s.confirm(r)
+		s.finish(r)
+		s.now += 20 * time.Second
+		s.stream(history.Closed, nil)
+		for i := range s.records {
+			if e := s.records[i].Event; e != nil {
+				e.Session, e.Replica = "bob's", "one"
+			}
+		}
+		s.reading = nil
 		return s.end()
 	},
 	"a freeze that is lifted": func() []rec {

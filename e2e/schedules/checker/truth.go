@@ -184,8 +184,13 @@ func (r *run) forged(state string, before time.Duration) (rec, bool) {
 
 // trouble reports whether anything went wrong in the tick before a request.
 func (x *index) trouble(q rec) bool {
+	return x.troubled(span{q.Began, q.Ended})
+}
+
+// troubled reports whether anything went wrong in the tick before a span, or in it.
+func (x *index) troubled(s span) bool {
 	calm, was := x.phases[history.Calm]
-	s := span{q.Began - x.tick(), q.Ended}
+	s.from -= x.tick()
 	return !was || s.from < calm || slices.ContainsFunc(x.apiDown, s.overlaps) || slices.ContainsFunc(x.pauses, s.overlaps)
 }
 

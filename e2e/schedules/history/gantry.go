@@ -4,10 +4,11 @@ import "time"
 
 // Request is a request to Gantry's API, from before it was sent to its answer.
 type Request struct {
-	ID        string `json:"id,omitempty"` // X-Request-Id of the answer
-	Replica   string `json:"replica"`      // that it was sent to
-	Who       string `json:"who"`          // name of the token
-	Operation string `json:"operation"`    // operationId of openapi/gantry.yaml
+	ID        string `json:"id,omitempty"`      // X-Request-Id of the answer
+	Replica   string `json:"replica"`           // that it was sent to
+	Who       string `json:"who"`               // name of the token
+	Session   string `json:"session,omitempty"` // of a browser, in place of the token
+	Operation string `json:"operation"`         // operationId of openapi/gantry.yaml, SignIn or SignOut
 	Method    string `json:"method"`
 	Path      string `json:"path"`          // with its query
 	Key       string `json:"key,omitempty"` // Idempotency-Key
@@ -26,6 +27,35 @@ type Request struct {
 
 	Contract string `json:"contract,omitempty"` // what of the answer doesn't fit openapi/gantry.yaml
 }
+
+// The operations of browsers, as the audit log names them. They are answered with 303.
+const (
+	SignIn  = "authenticate"
+	SignOut = "signOut"
+)
+
+// Event is something that a reader of the event stream received, or the beginning or the
+// end of a connection. A connection lasts from its Opened to its Closed.
+type Event struct {
+	Reader     string `json:"reader"`            // name of the token
+	Session    string `json:"session,omitempty"` // in place of the token
+	Connection int    `json:"connection"`        // of the reader, from 1
+	Replica    string `json:"replica"`
+	Name       string `json:"name"`            // Opened, Closed, or the name of an event such as run
+	ID         string `json:"id,omitempty"`    // of the event; of Opened the Last-Event-ID that was sent
+	Status     int    `json:"status"`          // of the answer
+	Left       bool   `json:"left,omitempty"`  // of Closed: the reader hung up
+	Stack      string `json:"stack,omitempty"` //
+	Run        string `json:"run,omitempty"`   //
+	State      string `json:"state,omitempty"` // of the run
+	Phase      string `json:"phase,omitempty"` // of the run or the chain
+}
+
+// The names of what isn't an event of Gantry's.
+const (
+	Opened = "opened"
+	Closed = "closed"
+)
 
 // Message is a notification that Gantry sent to a channel.
 type Message struct {
@@ -106,6 +136,7 @@ type Audit struct {
 	Run       string `json:"run,omitempty"`
 	Result    string `json:"result"`
 	RequestID string `json:"requestId,omitempty"`
+	Detail    string `json:"detail,omitempty"`
 }
 
 // AuditLog is the result of gantry audit verify on the audit log of a process.

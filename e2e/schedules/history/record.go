@@ -26,8 +26,10 @@ type Record struct {
 	RunState  *RunState  `json:"runState,omitempty"`
 	Stack     *Stack     `json:"stack,omitempty"`
 	Review    *Review    `json:"review,omitempty"`
+	Glass     *Glass     `json:"glass,omitempty"`
 	Delivery  *Delivery  `json:"delivery,omitempty"`
 	Request   *Request   `json:"request,omitempty"`
+	Event     *Event     `json:"event,omitempty"`
 	Message   *Message   `json:"message,omitempty"`
 	Process   *Process   `json:"process,omitempty"`
 	Mishap    *Mishap    `json:"mishap,omitempty"`
@@ -160,6 +162,7 @@ type Person struct {
 	Groups  []string `json:"groups,omitempty"`  //
 	Aliases []string `json:"aliases,omitempty"` // logins of the same person in Spacelift and in version control
 	Signs   string   `json:"signs,omitempty"`   // who vouches for the bearer: Issuer, Stranger, or a token of Gantry's own when empty
+	Revoked bool     `json:"revoked,omitempty"` // the token no longer counts
 	Person  string   `json:"person,omitempty"`  // shared by all tokens of one person; Name when empty
 }
 

@@ -99,6 +99,14 @@ type Review struct {
 	Note     string `json:"note,omitempty"`
 }
 
+// Glass says whether the managed stacks of a space carry Gantry's approval policy from now
+// on. The spaces of Batch.Enforced always do.
+type Glass struct {
+	Space string `json:"space"`
+	Whole bool   `json:"whole"`
+	By    string `json:"by,omitempty"` // who took the policy away or put it back
+}
+
 // Delivery is one attempt to deliver a notification to one replica, or a
 // notification that never reached one.
 type Delivery struct {

@@ -26,7 +26,7 @@ func (c Config) May(token, role, stack, space string, labels ...string) Grant {
 	switch {
 	case !found:
 		return Never
-	case bearer.Signs == history.Stranger:
+	case bearer.Signs == history.Stranger, bearer.Revoked:
 		return Unknown
 	}
 	if includes(bearer.Role, role) {

@@ -23,19 +23,27 @@ type Client struct {
 	replicas []*Gantry
 	bearer   func(name string) string // token of a person
 	http     *http.Client
-	answers  sync.Map // the last one to each GET of a person: tagged
+	streams  *http.Client // without a time limit
+	answers  sync.Map     // the last one to each GET of a person: tagged
+	sessions sync.Map     // by name: browser
 }
 
 func newClient(h *history.Writer, replicas []*Gantry, bearer func(name string) string) *Client {
-	return &Client{history: h, replicas: replicas, bearer: bearer, http: &http.Client{
-		Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32, IdleConnTimeout: 5 * time.Second},
-	}}
+	transport := &http.Transport{MaxIdleConnsPerHost: 32, IdleConnTimeout: 5 * time.Second}
+	return &Client{
+		history: h, replicas: replicas, bearer: bearer, streams: &http.Client{Transport: transport},
+		http: &http.Client{
+			Timeout: 20 * time.Second, Transport: transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
 }
 
 // Ask is a request to Gantry.
 type Ask struct {
 	Who       string
-	Operation string // operationId
+	Session   string // of the browser that sends the request, in place of the token; empty for none
+	Operation string // operationId, or history.SignOut
 	Method    string
 	Path      string // below /v1/accounts/<account>/, or absolute
 	Stack     string // for the record
@@ -58,16 +66,13 @@ func (c *Client) Do(ctx context.Context, a Ask) history.Request {
 	if a.Replica < 0 {
 		a.Replica = rand.IntN(len(c.replicas))
 	}
-	g := c.replicas[a.Replica]
-	if !g.running() {
-		g = c.replicas[(a.Replica+1)%len(c.replicas)] // as a load balancer does
-	}
+	g := c.balance(a.Replica)
 	address := a.Path
 	if address == "" || address[0] != '/' {
 		address = "/v1/accounts/" + Account + "/" + a.Path
 	}
 	record := history.Request{
-		Replica: g.Name, Who: a.Who, Operation: a.Operation, Method: a.Method, Path: address, Key: a.Key,
+		Replica: g.Name, Who: a.Who, Session: a.Session, Operation: a.Operation, Method: a.Method, Path: address, Key: a.Key,
 		Stack: a.Stack, Run: a.Run, Janitor: a.Janitor,
 	}
 	began := c.history.Now()
@@ -76,6 +81,14 @@ func (c *Client) Do(ctx context.Context, a Ask) history.Request {
 	}
 	c.history.AddSince(began, history.Record{Schedule: cmp.Or(a.Schedule, history.ScheduleOf(a.Stack)), Request: &record})
 	return record
+}
+
+// balance returns a replica, or another one while it doesn't run, as a load balancer does.
+func (c *Client) balance(replica int) *Gantry {
+	if g := c.replicas[replica]; g.running() {
+		return g
+	}
+	return c.replicas[(replica+1)%len(c.replicas)]
 }
 
 func (c *Client) exchange(ctx context.Context, g *Gantry, a Ask, record *history.Request) error {
@@ -91,14 +104,16 @@ func (c *Client) exchange(ctx context.Context, g *Gantry, a Ask, record *history
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+c.bearer(a.Who))
+	if err := c.authenticate(req, a); err != nil {
+		return err
+	}
 	if a.Body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if a.Key != "" {
 		req.Header.Set("Idempotency-Key", a.Key)
 	}
-	known := c.known(req, a.Who)
+	known := c.known(req, a.Who+a.Session)
 	res, err := c.http.Do(req)
 	if err != nil {
 		return err
@@ -109,6 +124,9 @@ func (c *Client) exchange(ctx context.Context, g *Gantry, a Ask, record *history
 		return err // half an answer is none
 	}
 	record.Status, record.ID, record.Answer = res.StatusCode, res.Header.Get("X-Request-Id"), history.RawOf(answer)
+	if a.Operation == history.SignOut {
+		return nil // which is no operation of the contract
+	}
 	if err := conformance.Check(req, conformance.Answer{Status: res.StatusCode, Header: res.Header, Body: answer}); err != nil {
 		record.Contract = err.Error()
 	}
@@ -117,7 +135,7 @@ func (c *Client) exchange(ctx context.Context, g *Gantry, a Ask, record *history
 		return nil
 	}
 	if tag := res.Header.Get("ETag"); tag != "" && res.StatusCode == http.StatusOK {
-		c.answers.Store(a.Who+record.Path, tagged{tag, record.Answer})
+		c.answers.Store(a.Who+a.Session+record.Path, tagged{tag, record.Answer})
 	}
 	if res.StatusCode >= http.StatusBadRequest {
 		var problem struct{ Type string }

@@ -56,6 +56,7 @@ type configuration struct {
 	Guardian  map[string]any    `yaml:"guardian"`
 	Labels    map[string]bool   `yaml:"labels"`
 	Logs      map[string]bool   `yaml:"logs"`
+	Peers     []string          `yaml:"peers"`
 	Accounts  []map[string]any  `yaml:"accounts"`
 	Tokens    []map[string]any  `yaml:"tokens"`
 	People    []map[string]any  `yaml:"people"`
@@ -84,6 +85,9 @@ func (r *Rig) configure(g *Gantry, s history.Setup) error {
 		}},
 		Profiles: s.Profiles,
 		Issuers:  []map[string]any{{"name": "sso", "url": r.Issuer.URL, "audiences": []string{audience}, "namePrefix": "", "groupsClaim": "groups"}},
+	}
+	for _, port := range r.ports {
+		c.Peers = append(c.Peers, address(port))
 	}
 	c.admit(s.People)
 	for _, name := range s.Channels {
@@ -128,6 +132,9 @@ func (c *configuration) admit(people []history.Person) {
 			bearer := map[string]any{"name": p.Name, "groups": p.Groups, "hash": authority.TokenHash(token(p.Name))}
 			if p.Role != "" {
 				bearer["role"] = p.Role
+			}
+			if p.Revoked {
+				bearer["revoked"] = "2026-01-01T00:00:00Z"
 			}
 			c.Tokens = append(c.Tokens, bearer)
 		}

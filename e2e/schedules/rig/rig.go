@@ -25,7 +25,6 @@ import (
 	"github.com/gantryhq/gantry/e2e/schedules/history"
 	"github.com/gantryhq/gantry/e2e/schedules/script"
 	"github.com/gantryhq/gantry/simulator"
-	"github.com/gantryhq/gantry/spacelift"
 )
 
 // The account and the credentials of all rigs.
@@ -90,6 +89,7 @@ type Rig struct {
 	setup    history.Setup
 	secrets  []string // of the webhook, the live one first
 	address  string   // of Temporal
+	ports    [2]int   // of the replicas
 	executor client.Client
 	stranger *issuertest.Issuer // signs in the name of the issuer, with another key
 	servers  []*http.Server
@@ -134,8 +134,13 @@ func (r *Rig) Start(ctx context.Context) error {
 	if err := r.startSpacelift(ctx); err != nil {
 		return err
 	}
+	for i := range r.ports { // each names all of them
+		if r.ports[i], err = program.Port(ctx); err != nil {
+			return err
+		}
+	}
 	for _, name := range []string{"replica-1", "replica-2"} {
-		g, err := r.newGantry(ctx, name, "all")
+		g, err := r.newGantry(ctx, name, replicaRole)
 		if err != nil {
 			return err
 		}
@@ -210,7 +215,7 @@ func (r *Rig) program(binary string, env []string, args ...string) *exec.Cmd {
 
 func (r *Rig) startSpacelift(ctx context.Context) error {
 	s := &Spacelift{
-		history: r.History, shown: map[string]int{}, runs: map[string][]Run{}, stacks: map[string]simulator.StackStatus{},
+		history: r.History, shown: map[string]int{}, runs: map[string][]Run{}, stacks: map[string]simulator.StackStatus{}, glass: map[string]bool{},
 		old: map[uint64]oldAnswer{}, random: rand.New(rand.NewPCG(r.options.Seed, 2)),
 	}
 	s.Simulator = simulator.New(simulator.Options{
@@ -245,21 +250,6 @@ func (r *Rig) startSpacelift(ctx context.Context) error {
 	)
 }
 
-// enforce adds the two policies that make Gantry's decisions binding to a space.
-func enforce(s *Spacelift, space string) error {
-	attach := []string{"autoattach:" + spacelift.LabelManaged}
-	return errors.Join(
-		s.AddPolicy(simulator.Policy{
-			ID: strings.ReplaceAll(spacelift.EnforcingApproval+"-"+space, "/", "-"), Name: spacelift.EnforcingApproval, Type: simulator.PolicyApproval, Space: space,
-			Engine: simulator.RegoV1, Body: deploy.ApprovalPolicy(Actor), Labels: attach,
-		}),
-		s.AddPolicy(simulator.Policy{
-			ID: strings.ReplaceAll(spacelift.EnforcingPlan+"-"+space, "/", "-"), Name: spacelift.EnforcingPlan, Type: simulator.PolicyPlan, Space: space,
-			Engine: simulator.RegoV1, Body: deploy.PlanPolicy, Labels: attach,
-		}),
-	)
-}
-
 // serve serves a handler on a free port, and returns its URL.
 func (r *Rig) serve(ctx context.Context, h http.Handler) (string, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
@@ -272,10 +262,17 @@ func (r *Rig) serve(ctx context.Context, h http.Handler) (string, error) {
 	return "http://" + l.Addr().String(), nil
 }
 
+// replicaRole is the role of the replicas; the worker has its own.
+const replicaRole = "all"
+
+func address(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
+
 // newGantry prepares a process of the product.
 func (r *Rig) newGantry(ctx context.Context, name, role string) (g *Gantry, err error) {
 	g = &Gantry{role: role, dir: filepath.Join(r.options.Dir, name)}
-	if g.port, err = program.Port(ctx); err != nil {
+	if role == replicaRole {
+		g.port = r.ports[len(r.Replicas)]
+	} else if g.port, err = program.Port(ctx); err != nil {
 		return nil, err
 	}
 	if g.opsP, err = program.Port(ctx); err != nil {
@@ -284,7 +281,7 @@ func (r *Rig) newGantry(ctx context.Context, name, role string) (g *Gantry, err 
 	if err := os.MkdirAll(g.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("prepare %s: %w", name, err)
 	}
-	g.URL, g.ops = fmt.Sprintf("http://127.0.0.1:%d", g.port), fmt.Sprintf("http://127.0.0.1:%d", g.opsP)
+	g.URL, g.ops = address(g.port), address(g.opsP)
 	if err := r.configure(g, r.setup); err != nil {
 		return nil, err
 	}

@@ -31,8 +31,9 @@ type Spacelift struct {
 	shown  map[string]int   // answers that showed a run, by its id
 	runs   map[string][]Run // by stack, oldest first
 	stacks map[string]simulator.StackStatus
-	cut    float64 // probability that a request breaks before it has an effect
-	stale  float64 // probability that a query has an old answer
+	glass  map[string]bool // of spaces in which somebody may break it: whether it is whole
+	cut    float64         // probability that a request breaks before it has an effect
+	stale  float64         // probability that a query has an old answer
 	old    map[uint64]oldAnswer
 	random *rand.Rand
 }

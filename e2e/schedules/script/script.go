@@ -35,6 +35,8 @@ const (
 	Unlock        = "unlock"
 	Disable       = "disable"
 	Enable        = "enable"
+	BreakGlass    = "break-glass" // of the stack's space: Gantry's approval policy no longer attaches itself
+	RestoreGlass  = "restore-glass"
 	Labels        = "labels" // replace them by Args["labels"], which commas separate
 )
 
@@ -51,6 +53,9 @@ const (
 	StopChain = "stop-chain"
 	Read      = "read"     // the run, its explanation and its timeline
 	List      = "list"     // runs and stacks
+	SignIn    = "sign-in"  // begin the session Args["session"]
+	SignOut   = "sign-out" // of it; requests with Args["session"] are sent with a copy of its cookie
+	Follow    = "follow"   // the event stream, with the session Args["session"]
 	Ask       = "ask"      // for a run of the stack
 	Forecast  = "forecast" // what follows the stack's next run that finishes
 )

@@ -1,6 +1,8 @@
 package script
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/e2e/schedules/history"
@@ -29,8 +31,15 @@ var People = []history.Person{
 	{Name: "ivo", Groups: []string{"security"}, Signs: history.Issuer, Scopes: []history.Scope{{Role: "operator", Stacks: []string{"s*-a"}}}},
 	{Name: "mal", Groups: []string{"platform", "security"}, Signs: history.Stranger, Scopes: []history.Scope{{Role: "admin"}}},
 	{Name: "lea", Groups: []string{"platform"}, Scopes: []history.Scope{{Role: "operator", Labels: []string{"team:blue"}}}},
+	{Name: Revocable, Role: "approver", Groups: []string{"platform", "security"}},
 	{Name: "otto", Role: "operator", Groups: []string{"security"}},
 }
+
+// Readers are the people who follow the event stream: of everything, and of some stacks.
+var Readers = []string{"fay", "gil", "ivo"}
+
+// Revocable is the person whose token is revoked by one of the configurations.
+const Revocable = "rex"
 
 // Spaces are the spaces of all batches beside the root, each after the one that it is
 // in. Gantry's policies are attached to the managed stacks of those that are Enforced,
@@ -44,6 +53,12 @@ const (
 	enforced   = "enforced"
 	production = "production"
 )
+
+// HasGlass reports whether a space is one of a schedule's own, with Gantry's policies, in
+// which somebody may break the glass.
+func HasGlass(space string) bool { return strings.HasSuffix(space, "-"+glass) }
+
+const glass = "glass"
 
 var profileNames = []string{"production", "careful", "quick", "timed", "no-drift", "old-plans", "databases", "databases", "guarded"}
 
@@ -78,6 +93,10 @@ func Setup(at time.Time, storm time.Duration, changed bool) history.Setup {
 		s.Profiles[0].Approvals, s.Profiles[0].Approvers = 1, "security"
 		s.Profiles[1].Approvals, s.Profiles[1].SelfApproval = 1, &no
 		s.Profiles[2].Limits = &history.Limits{MaxAdded: &two}
+		s.People = slices.Clone(People)
+		for i := range s.People {
+			s.People[i].Revoked = s.People[i].Name == Revocable
+		}
 		s.Profiles[6].Limits.MaxAdded, s.Profiles[6].Approvals = &two, 1
 	}
 	return s

@@ -1,6 +1,7 @@
 package script
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +30,8 @@ var stories = []story{
 	{3, "destroy", (*drawer).tellDestroy},
 	{5, "reviews", (*drawer).tellReviews},
 	{8, "enforced", (*drawer).tellEnforced},
+	{9, "glass", (*drawer).tellGlass},
+	{7, "session", (*drawer).tellSession},
 	{6, "floor", (*drawer).tellFloor},
 	{5, "resources", (*drawer).tellResources},
 	{6, "expressions", (*drawer).tellExpressions},
@@ -259,6 +262,95 @@ func (d *drawer) tellEnforced() {
 		d.do(step{After: d.pause(), Until: Ended, Do: Push, Stack: s}, d.plan()...)
 		d.do(step{Until: Waiting, Do: NativeConfirm, Who: "max", Stack: s})
 	}
+}
+
+// Plans that must be applied now: somebody takes Gantry's policy away and confirms in
+// Spacelift, while others object, freeze or lock.
+func (d *drawer) tellGlass() {
+	s := d.stack(func(s *history.ScriptStack) {
+		s.Labels = []string{"gantry:managed", "gantry:confirm=" + one(d, []string{"manual", "manual", "auto", "no-deletes"}), "gantry:notify=deploys"}
+		if d.chance(50) && s.Labels[1] != "gantry:confirm=auto" {
+			s.Labels = append(s.Labels, "gantry:approvals=2")
+		}
+		s.Space, s.Approvals, s.Autodeploy = fmt.Sprintf("s%d-%s", d.number, glass), 0, d.chance(15)
+	})
+	urgent := func(at step) {
+		at.Do, at.Who, at.Stack = NativeConfirm, one(d, []string{"max", "joe", "root"}), s
+		d.do(at)
+	}
+	frozen := d.chance(30)
+	if frozen {
+		d.do(step{Do: Freeze, Who: "eve", Stack: s}, d.key()...)
+	}
+	d.do(step{After: d.pause(), Do: Push, Stack: s}, d.changes()...)
+	if d.chance(40) { // before the glass is broken, Spacelift refuses
+		urgent(step{Until: Waiting})
+	}
+	d.do(step{After: d.pause(), Until: one(d, []string{Waiting, Waiting, Asked}), Do: BreakGlass, Who: "root", Stack: s})
+	against := func(at step) {
+		at.Do, at.Stack = one(d, []string{Reject, Reject, Stop, Freeze, Lock, Approve}), s
+		switch at.Who = "eve"; at.Do {
+		case Lock:
+			at.Who = "max"
+		case Approve:
+			at.Who = d.approver(s)
+		}
+		d.do(at)
+	}
+	switch {
+	case d.chance(25): // answered before
+		against(step{After: d.pause()})
+		urgent(step{})
+	case d.chance(50): // at the same instant
+		urgent(step{After: d.pause(), Until: Waiting})
+		for range 1 + d.IntN(2) {
+			against(step{With: true})
+		}
+	default:
+		urgent(step{After: d.pause(), Until: Waiting})
+		d.acts(s, d.IntN(2))
+	}
+	if d.chance(50) {
+		d.do(step{After: d.pause(), Until: one(d, []string{"", Ended}), Do: RestoreGlass, Who: "root", Stack: s})
+		d.do(step{After: d.pause(), Until: Ended, Do: Push, Stack: s}, d.changes()...)
+		urgent(step{Until: Waiting})
+	}
+	if frozen {
+		d.do(step{After: d.pause(), Do: Lift, Who: "eve", Stack: s})
+	}
+}
+
+// A person decides in a browser, and signs out at the same instant or before. Somebody
+// has a copy of the cookie.
+func (d *drawer) tellSession() {
+	s := d.stack(func(s *history.ScriptStack) {
+		s.Labels = []string{"gantry:managed", "gantry:confirm=manual"}
+		if d.chance(60) {
+			s.Labels = append(s.Labels, "gantry:approvals=2")
+		}
+	})
+	who := one(d, []string{"ann", "bob", "cara", "eve", "gil", Revocable, Revocable})
+	mine := func(at step, do string) {
+		at.Do, at.Who, at.Stack = do, who, s
+		d.do(at, "session", "a")
+	}
+	decides := func() string { return one(d, []string{Approve, Approve, Approve, Reject, Revoke}) }
+	mine(step{}, SignIn)
+	if d.chance(30) {
+		mine(step{}, Follow)
+	}
+	d.do(step{After: d.pause(), Do: Push, Stack: s}, d.changes()...)
+	mine(step{After: d.pause(), Until: Asked}, one(d, []string{Approve, Approve, Read}))
+	mine(step{After: d.pause()}, SignOut)
+	for range d.IntN(3) { // at the same instant
+		mine(step{With: true}, decides())
+	}
+	for range 1 + d.IntN(2) {
+		mine(step{After: d.pause()}, one(d, []string{decides(), decides(), Read, Stop}))
+	}
+	d.do(step{Do: Read, Who: "fay", Stack: s})
+	d.acts(s, d.IntN(3))
+	mine(step{After: 2 * d.pause()}, decides())
 }
 
 // Labels that would loosen what a locked rule sets.
