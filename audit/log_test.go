@@ -131,6 +131,7 @@ func TestListFilters(t *testing.T) {
 		{By: "ann", Action: "decideRun", Account: "acme", Stack: "net", Run: "1", Result: audit.Done},
 		{By: "bob", Action: "decideRun", Account: "acme", Stack: "net", Run: "2", Result: audit.Refused},
 		{By: "bob", Action: "stopRun", Account: "other", Stack: "app", Run: "3", Result: audit.Done},
+		{By: "Jos\u00e9", Action: "lift", Account: "third", Stack: "dns", Run: "4", Result: audit.Done},
 	} {
 		e.At = at.Add(time.Duration(i) * time.Hour)
 		if err := l.Record(t.Context(), e); err != nil {
@@ -143,12 +144,13 @@ func TestListFilters(t *testing.T) {
 		want []string
 	}{
 		{"by", audit.Filter{By: "Bob"}, []string{"3", "2"}},
+		{"by, composed otherwise", audit.Filter{By: "JOSE\u0301"}, []string{"4"}},
 		{"action", audit.Filter{Action: "decideRun"}, []string{"2", "1"}},
 		{"account", audit.Filter{Account: "other"}, []string{"3"}},
 		{"stack", audit.Filter{Stack: "net"}, []string{"2", "1"}},
 		{"run", audit.Filter{Run: "2"}, []string{"2"}},
 		{"result", audit.Filter{Result: audit.Refused}, []string{"2"}},
-		{"since", audit.Filter{Since: at.Add(time.Hour)}, []string{"3", "2"}},
+		{"since", audit.Filter{Since: at.Add(time.Hour)}, []string{"4", "3", "2"}},
 		{"until", audit.Filter{Until: at.Add(time.Hour)}, []string{"1"}},
 	} {
 		page, _, err := l.List(t.Context(), tt.f, 0, 10)

@@ -7,8 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/gantryhq/gantry/decide"
 )
 
 // Stored is an entry as the log has it.
@@ -33,7 +34,7 @@ func (f Filter) selects(e Entry) bool {
 			return false
 		}
 	}
-	return (f.By == "" || strings.EqualFold(f.By, e.By)) && (f.Since.IsZero() || !e.At.Before(f.Since)) &&
+	return (f.By == "" || decide.SameName(f.By, e.By)) && (f.Since.IsZero() || !e.At.Before(f.Since)) &&
 		(f.Until.IsZero() || e.At.Before(f.Until)) && (f.Visible == nil || f.Visible(e))
 }
 

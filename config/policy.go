@@ -42,7 +42,7 @@ type Logs struct {
 // Person holds the settings of a person with several names.
 type Person struct {
 	Name    string   `setting:"name" doc:"Name of the person in decisions."`
-	Aliases []string `setting:"aliases" doc:"Other names of the same person: of tokens, logins at Spacelift and in version control. Case doesn't matter."`
+	Aliases []string `setting:"aliases" doc:"Other names of the same person: of tokens, logins at Spacelift and in version control. Neither case matters, nor how Unicode composes letters."`
 	Groups  []string `setting:"groups" doc:"Groups that the person belongs to, besides those of their tokens and of their identity provider."`
 }
 

@@ -14,6 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/gantryhq/gantry/authority"
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/folder"
 )
 
@@ -33,7 +34,7 @@ func RevokeToken(name, token string, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(before.Tokens, func(t authority.Token) bool { return strings.EqualFold(t.Name, token) })
+	i := slices.IndexFunc(before.Tokens, func(t authority.Token) bool { return decide.SameName(t.Name, token) })
 	switch {
 	case i < 0:
 		return fmt.Errorf("%s has no token of the name %s; gantry token list shows those that Gantry knows", name, token)

@@ -1,9 +1,6 @@
 package decide
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // Person is a person, or a machine, that acts through Gantry: always the bearer of
 // a token, never a name from a request's body.
@@ -18,10 +15,13 @@ func (p Person) Is(other Person) bool { return slices.ContainsFunc(p.Names(), ot
 
 // IsCalled reports whether a name is one of the person's.
 func (p Person) IsCalled(name string) bool {
-	return slices.ContainsFunc(p.Names(), func(n string) bool {
-		return strings.EqualFold(strings.TrimSpace(n), strings.TrimSpace(name))
-	})
+	return slices.ContainsFunc(p.Names(), func(n string) bool { return SameName(n, name) })
 }
 
 // Names returns all names of the person, the first one first.
 func (p Person) Names() []string { return append([]string{p.Name}, p.Aliases...) }
+
+// In reports whether the person belongs to a group.
+func (p Person) In(group string) bool {
+	return slices.ContainsFunc(p.Groups, func(g string) bool { return SameText(g, group) })
+}

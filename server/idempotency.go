@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+
+	"github.com/gantryhq/gantry/decide"
 )
 
 // change identifies one request to change something, so that its repeat is recognised:
@@ -37,7 +39,7 @@ func changeOf(caller string, keys []string, operation string, request any) (chan
 		return change{}, fmt.Errorf("identify the request: %w", err)
 	}
 	return change{
-		key:     digest([]byte(caller), []byte(keys[0])),
+		key:     digest([]byte(decide.NameKey(caller)), []byte(keys[0])),
 		content: digest([]byte(operation), content),
 	}, nil
 }

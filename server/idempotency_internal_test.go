@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -111,5 +112,27 @@ func TestOnceIsBounded(t *testing.T) {
 	}
 	if n, _ := doOnce(t.Context(), r, change{key: strconv.Itoa(2*maxReplays - 1), content: "c"}, func() (int, error) { return -1, nil }); n == -1 {
 		t.Error("the newest was forgotten first")
+	}
+}
+
+// A caller whose name is composed in another way is the same: their repeats are repeats,
+// and their streams add up.
+func TestOnePersonIsOneCaller(t *testing.T) {
+	const composed, parts = "Jos\u00e9", "Jose\u0301"
+	first, _ := changeOf(composed, []string{"k"}, "StopRun", 1)
+	if again, err := changeOf(parts, []string{"k"}, "StopRun", 1); err != nil || again != first {
+		t.Errorf("the repeat is another request: %v %v %v", first, again, err)
+	}
+	streams := newOpenStreams(10, 1)
+	done, err := streams.open(composed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := streams.open(parts); err == nil || !strings.Contains(err.Error(), parts) {
+		t.Errorf("a second stream: %v", err)
+	}
+	done()
+	if _, err := streams.open(parts); err != nil {
+		t.Errorf("after the first has ended: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/authority"
+	"github.com/gantryhq/gantry/decide"
 )
 
 // Streams of one run poll its execution, so their number is bounded more narrowly than
@@ -42,9 +43,10 @@ func newOpenStreams(most, mostOfCaller int) *openStreams {
 func (s *openStreams) open(caller string) (done func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	name, caller := caller, decide.NameKey(caller)
 	switch {
 	case s.byCaller[caller] >= s.mostOfCaller:
-		return nil, &tooManyStreamsError{fmt.Sprintf("%s has %d open; close one, or read instead of streaming", caller, s.mostOfCaller)}
+		return nil, &tooManyStreamsError{fmt.Sprintf("%s has %d open; close one, or read instead of streaming", name, s.mostOfCaller)}
 	case s.all >= s.most:
 		return nil, &tooManyStreamsError{"this replica serves no more now; read instead of streaming, or try again later"}
 	}

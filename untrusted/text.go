@@ -18,6 +18,13 @@ func Obeyed(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }
 
+// Invisible reports whether a character leaves no mark of its own: a reader can't tell a text
+// with it from one without. (Unicode calls most of them default-ignorable:
+// https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point.)
+func Invisible(r rune) bool {
+	return Obeyed(r) || unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
 var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u2028", "\n", "\u2029", "\n", "\t", " ")
 
 // Lines returns a text in lines that end in "\n", with U+FFFD for bytes that aren't UTF-8

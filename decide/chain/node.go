@@ -210,7 +210,7 @@ func (c *Chain) addPeople(n *member, names ...string) {
 		if name == "" || strings.HasPrefix(name, "api::") || c.index(spacelift.StackID(name)) >= 0 {
 			continue
 		}
-		i := slices.IndexFunc(c.People, func(p string) bool { return strings.EqualFold(p, name) })
+		i := slices.IndexFunc(c.People, func(p string) bool { return decide.SameName(p, name) })
 		if i < 0 && len(c.People) < maxPeople {
 			i, c.People = len(c.People), append(c.People, name)
 		}

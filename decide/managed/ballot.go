@@ -2,6 +2,8 @@ package managed
 
 import (
 	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/gantryhq/gantry/decide"
 )
@@ -127,17 +129,36 @@ func (e Electorate) refuseApprover(by decide.Person) *decide.Refusal {
 	if len(e.Excluded) == 0 {
 		return decide.Refuse(ErrTypeSelfApproval, "nobody knows who triggered this run or wrote its commit, so it cannot be ruled out that it was %s", by.Name)
 	}
-	for _, name := range by.Names() {
-		if slices.ContainsFunc(e.Excluded, decide.Person{Name: name}.IsCalled) {
-			return decide.Refuse(ErrTypeSelfApproval, "%s triggered this run or wrote its commit (as %s), and somebody else has to approve it", by.Name, name)
-		}
+	if name, is := behindAs(by, e.Excluded); is {
+		return decide.Refuse(ErrTypeSelfApproval, "%s triggered this run or wrote its commit (as %s), and somebody else has to approve it", by.Name, name)
 	}
 	return nil
 }
 
+// behindAs reports whether somebody is among the people behind a run, and by which of
+// their names. A name that a chain has cut may be anyone's that begins so.
+func behindAs(who decide.Person, behind []string) (as string, is bool) {
+	for _, name := range who.Names() {
+		if slices.ContainsFunc(behind, func(b string) bool { return decide.SameName(b, name) || mayBeCut(b, name) }) {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// mayBeCut reports whether a name that was cut to MaxPerson may have been another.
+func mayBeCut(cut, name string) bool {
+	begin, is := strings.CutSuffix(cut, "…")
+	if !is || decide.TextSize(cut) < MaxPerson-len(`\u0000`) {
+		return false
+	}
+	begin = strings.TrimRightFunc(begin, unicode.IsMark) // the cut may have left out others of the same letter
+	return strings.HasPrefix(decide.NameKey(name), decide.NameKey(begin))
+}
+
 // refuseGroup says why somebody doesn't decide about the run at all.
 func (e Electorate) refuseGroup(by decide.Person) *decide.Refusal {
-	belongs := func(group string) bool { return group == "" || slices.Contains(by.Groups, group) }
+	belongs := func(group string) bool { return group == "" || by.In(group) }
 	if !belongs(e.Group) && !slices.ContainsFunc(e.Required, belongs) {
 		return decide.Refuse(ErrTypeNotEntitled, "only the group %s decides about this stack's runs (%s), and %s is not in it", e.Group, e.GroupOrigin, by.Name)
 	}

@@ -282,15 +282,15 @@ func (s Situation) whoApproves() string {
 // though they are excluded as well.
 func (s Situation) excludedPeople() []string {
 	login, name := s.Commit.AuthorLogin, s.Commit.AuthorName
-	if login == "" || name == "" || strings.EqualFold(login, name) {
+	if login == "" || name == "" || decide.SameName(login, name) {
 		return s.named
 	}
 	var people []string
 	for _, who := range s.named {
 		switch {
-		case strings.EqualFold(who, name):
+		case decide.SameName(who, name):
 			people = append(people, name+" ("+login+")")
-		case !strings.EqualFold(who, login):
+		case !decide.SameName(who, login):
 			people = append(people, who)
 		}
 	}

@@ -20,7 +20,7 @@ type demand struct {
 func (d demand) missing() int { return d.Needed - len(d.given) }
 
 func (d demand) takes(who decide.Person) bool {
-	return d.Group == "" || slices.Contains(who.Groups, d.Group)
+	return d.Group == "" || who.In(d.Group)
 }
 
 // String names the group that must approve.
@@ -168,7 +168,7 @@ func (s Situation) tooFew(d demand) string {
 	}
 	var may []string
 	for _, p := range d.Approvers.People {
-		if who := (decide.Person{Name: p.Name, Aliases: p.Aliases}); self || !slices.ContainsFunc(s.excluded, who.IsCalled) {
+		if _, behind := behindAs(p, s.excluded); self || !behind {
 			may = append(may, p.Name)
 		}
 	}

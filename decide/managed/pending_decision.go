@@ -232,7 +232,7 @@ func (r *Record) behind(commit string, events []RunEvent) []string {
 	said = append(said, r.Behind...)
 	names := Distinct(append(said, r.RetryOf.names()...))
 	slices.SortFunc(names, func(a, b string) int {
-		return cmp.Or(strings.Compare(strings.ToLower(a), strings.ToLower(b)), strings.Compare(a, b))
+		return cmp.Or(strings.Compare(decide.NameKey(a), decide.NameKey(b)), strings.Compare(a, b))
 	})
 	return names
 }

@@ -2,7 +2,6 @@ package managed
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/decide"
@@ -154,7 +153,7 @@ func (s RunStatus) Triggerers() []string {
 // they are spelled.
 func Distinct(names []string) (list []string) {
 	for _, name := range names {
-		if name != "" && !slices.ContainsFunc(list, func(n string) bool { return strings.EqualFold(n, name) }) {
+		if name != "" && !slices.ContainsFunc(list, func(n string) bool { return decide.SameName(n, name) }) {
 			list = append(list, name)
 		}
 	}

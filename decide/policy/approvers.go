@@ -1,10 +1,6 @@
 package policy
 
-import (
-	"slices"
-
-	"github.com/gantryhq/gantry/decide"
-)
+import "github.com/gantryhq/gantry/decide"
 
 // Approvers are those who may approve for one policy, sorted by name.
 type Approvers struct {
@@ -24,7 +20,7 @@ func (r *Definitions) Approvers(group string) *Approvers {
 	}
 	found := &Approvers{}
 	for _, a := range r.approvers {
-		if group == "" || slices.Contains(a.Groups, group) {
+		if group == "" || a.In(group) {
 			found.People = append(found.People, decide.Person{Name: a.Name, Aliases: a.Aliases})
 		}
 	}

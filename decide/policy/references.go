@@ -116,8 +116,8 @@ func (k Known) approvers(p Policy) (problem, remedy string) {
 		for _, g := range a.Groups {
 			groups[g] = true
 		}
-		if slices.Contains(a.Groups, group) {
-			people[strings.ToLower(a.Name)] = true
+		if a.In(group) {
+			people[decide.NameKey(a.Name)] = true
 		}
 	}
 	switch {

@@ -136,8 +136,8 @@ var All = []Mutant{
 	}}},
 	{"lets-any-group-approve", "People of any group approve", []Edit{{
 		"decide/managed/demand.go",
-		"	return d.Group == \"\" || slices.Contains(who.Groups, d.Group)",
-		"	return d.Group == \"\" || who.Name != \"\" || slices.Contains(who.Groups, d.Group)",
+		"	return d.Group == \"\" || who.In(d.Group)",
+		"	return d.Group == \"\" || who.Name != \"\" || who.In(d.Group)",
 	}}},
 	{"keeps-approvals-over-replans", "An approval of one plan counts for the next one", []Edit{
 		{"decide/managed/decision.go", "		if (StateKey{d.StateVersion, d.State}) != s.Key() || d.Revoked", "		if d.State != s.State || d.Revoked"},
