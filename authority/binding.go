@@ -36,13 +36,17 @@ type Stack struct {
 	Labels []string
 }
 
+func (s Stack) isLabelled(label string) bool {
+	return slices.ContainsFunc(s.Labels, func(l string) bool { return decide.SameText(l, label) })
+}
+
 // Holds reports whether the place includes a stack. If the rest of the stack isn't
 // known, no place of spaces or labels includes it.
 func (w Where) Holds(s Stack) bool {
 	return w.HoldsIn(s.Account) &&
 		(len(w.Stacks) == 0 || slices.ContainsFunc(w.Stacks, func(glob string) bool { return fits(glob, s.ID) })) &&
 		(len(w.Spaces) == 0 || s.Known && overlap(w.Spaces, s.Spaces)) &&
-		(len(w.Labels) == 0 || s.Known && overlap(w.Labels, s.Labels))
+		(len(w.Labels) == 0 || s.Known && slices.ContainsFunc(w.Labels, s.isLabelled))
 }
 
 // HoldsIn reports whether the place includes anything of an account.
@@ -98,9 +102,9 @@ func (b Binding) binds(p Principal) bool {
 		case subjectUser:
 			return decide.Person{Name: p.Person.Name, Aliases: p.configured}.IsCalled(name)
 		case subjectGroup:
-			return slices.Contains(p.Person.Groups, name)
+			return p.Person.In(name)
 		case subjectToken:
-			return p.How == HowToken && strings.EqualFold(p.Credential, name)
+			return p.How == HowToken && decide.SameName(p.Credential, name)
 		}
 		return false
 	})
@@ -119,6 +123,8 @@ func bindingProblems(bindings []Binding) (problems []error) {
 			kind, name, _ := strings.Cut(who, ":")
 			if !slices.Contains([]string{subjectUser, subjectGroup, subjectToken}, kind) || name == "" {
 				bad("who: %q is not user:NAME, group:NAME or token:NAME", who)
+			} else if err := decide.CheckGroup(name); err != nil {
+				bad("who: %+q can't be a name: %w", name, err)
 			}
 		}
 		if !slices.Contains(Roles, b.Role) {

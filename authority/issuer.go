@@ -13,12 +13,13 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/time/rate"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/untrusted"
 )
 
 // Issuer is an issuer of OpenID Connect whose tokens Gantry takes from tools and people.
@@ -194,15 +195,18 @@ func (i *issuer) of(claims map[string]any) (Identity, error) {
 		}
 	}
 	names := texts(claims[i.nameClaim()])
-	if len(names) != 1 || !validName(names[0]) {
+	if len(names) != 1 || names[0] == "" {
 		return Identity{}, &InvalidJWTError{fmt.Sprintf("the token's claim %s doesn't name one caller", i.nameClaim())}
+	}
+	if err := decide.CheckName(names[0]); err != nil {
+		return Identity{}, &InvalidJWTError{fmt.Sprintf("the token's claim %s can't be a name: %v", i.nameClaim(), err)}
 	}
 	if verified, _ := claims["email_verified"].(bool); i.nameClaim() == "email" && !verified {
 		return Identity{}, &InvalidJWTError{i.Name + " doesn't say that the e-mail address is verified"}
 	}
 	who := Identity{Issuer: i.Name, Name: i.prefix() + names[0], Groups: slices.Clone(i.Groups)}
 	for _, claim := range i.AliasClaims {
-		who.Aliases = union(who.Aliases, slices.DeleteFunc(texts(claims[claim]), func(s string) bool { return !validName(s) }))
+		who.Aliases = union(who.Aliases, aliases(claims[claim]))
 	}
 	if i.GroupsClaim != "" {
 		who.Groups = union(who.Groups, texts(claims[i.GroupsClaim]))
@@ -241,9 +245,16 @@ func texts(claim any) (all []string) {
 	return all
 }
 
-// validName reports whether a claim can name somebody in messages and logs.
-func validName(s string) bool {
-	return s != "" && len(s) <= 200 && strings.TrimSpace(s) == s && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+// aliases returns the names of a claim as messages and logs may show them. It leaves none
+// out: they exclude their bearer from approvals, who must not get rid of one by a character
+// in it.
+func aliases(claim any) (names []string) {
+	for _, name := range texts(claim) {
+		if name = decide.Fit(untrusted.Line(name), decide.MaxName); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // discover reads the issuer's configuration, once it is reachable.

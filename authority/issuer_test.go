@@ -99,7 +99,7 @@ func TestBearerTokensOfIssuers(t *testing.T) {
 		"another branch":                   {i.Sign(with("ref", "refs/heads/mainly")), "claim ref"},
 		"without a condition's claim":      {i.Sign(with("ref", nil)), "claim ref"},
 		"without a name":                   {i.Sign(with("sub", "")), "doesn't name one caller"},
-		"with a name that controls":        {i.Sign(with("sub", "jane\n\x1b[2J")), "doesn't name one caller"},
+		"with a name that controls":        {i.Sign(with("sub", "jane\n\x1b[2J")), "claim sub can't be a name"},
 		"with two names":                   {i.Sign(with("sub", []string{"a", "b"})), "isn't validly signed"},
 		"no token":                         {"a.b.c", "of no issuer"},
 	} {
@@ -181,6 +181,12 @@ func TestNamesOfIssuers(t *testing.T) {
 		"perhaps verified": {
 			func(c *authority.Issuer) { c.NameClaim = "email" }, map[string]any{"email": "jane@acme.example"}, authority.Identity{}, "verified",
 		},
+		"aliases that nobody gets rid of": {
+			func(c *authority.Issuer) { c.AliasClaims = []string{"login"} }, map[string]any{"login": []string{"jane\u202e-gh ", "", "ｊａｎｅ"}},
+			authority.Identity{Name: "sso:jane", Aliases: []string{"jane\ufffd-gh", "ｊａｎｅ"}}, "",
+		},
+		"a name that another system may give somebody else": {nil, map[string]any{"sub": "ｊａｎｅ"}, authority.Identity{}, "claim sub can't be a name: it contains"},
+		"a name with what nobody sees":                      {nil, map[string]any{"sub": "ja\u200bne"}, authority.Identity{}, "U+200B"},
 		"one group": {
 			func(c *authority.Issuer) { c.GroupsClaim = "team" }, map[string]any{"team": "dba"}, authority.Identity{Name: "sso:jane", Groups: []string{"dba"}}, "",
 		},

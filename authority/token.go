@@ -171,7 +171,7 @@ func (r *Rules) named(name string, aliases, groups []string) Principal {
 
 func union(a, b []string) (all []string) {
 	for _, s := range slices.Concat(a, b) {
-		if !slices.Contains(all, s) {
+		if !slices.ContainsFunc(all, func(t string) bool { return decide.SameText(s, t) }) {
 			all = append(all, s)
 		}
 	}
@@ -227,7 +227,7 @@ func (r *Rules) Approvers(now time.Time) []decide.Person {
 		if !p.Has(RoleApprover) || k.ended(now) {
 			continue
 		}
-		i := slices.IndexFunc(all, func(a decide.Person) bool { return strings.EqualFold(a.Name, p.Person.Name) })
+		i := slices.IndexFunc(all, func(a decide.Person) bool { return decide.SameName(a.Name, p.Person.Name) })
 		if i < 0 {
 			all = append(all, decide.Person{Name: p.Person.Name, Aliases: p.Person.Aliases})
 			i = len(all) - 1
@@ -247,9 +247,12 @@ func (r *Rules) tokenProblems() (problems []error) {
 		}
 		if t.Name == "" {
 			bad("name: it is missing; name the person or machine that bears the token")
+		} else if err := decide.CheckName(t.Name); err != nil {
+			bad("name: %+q can't be a name: %w", t.Name, err)
 		}
-		if slices.ContainsFunc(before, func(o *key) bool { return t.Name != "" && strings.EqualFold(o.Name, t.Name) }) {
-			bad("name: it is configured twice; names that differ only in case are the same")
+		problems = append(problems, groupProblems(fmt.Sprintf("tokens[%d]", i), t.Groups)...)
+		if slices.ContainsFunc(before, func(o *key) bool { return t.Name != "" && decide.SameName(o.Name, t.Name) }) {
+			bad("name: it is configured twice; names that differ only in case, or in how Unicode composes them, are the same")
 		}
 		if t.Role != "" && !slices.Contains(Roles, t.Role) {
 			bad("role: there is no role %q; choose one of %v", t.Role, Roles)
@@ -270,6 +273,16 @@ func (r *Rules) tokenProblems() (problems []error) {
 	return problems
 }
 
+// groupProblems reports invalid names of groups.
+func groupProblems(setting string, groups []string) (problems []error) {
+	for _, g := range groups {
+		if err := decide.CheckGroup(g); err != nil {
+			problems = append(problems, policy.At(setting, fmt.Errorf("groups: %+q can't be a group: %w", g, err)))
+		}
+	}
+	return problems
+}
+
 // peopleProblems reports names that are empty or belong to two people: the bearer of
 // such a name could approve as someone else.
 func peopleProblems(people []decide.Person) (problems []error) {
@@ -283,7 +296,11 @@ func peopleProblems(people []decide.Person) (problems []error) {
 		if slices.Contains(p.Aliases, "") {
 			bad("aliases: one is empty; remove it")
 		}
-		for _, name := range append([]string{p.Name}, p.Aliases...) {
+		problems = append(problems, groupProblems(fmt.Sprintf("people[%d]", i), p.Groups)...)
+		for _, name := range p.Names() {
+			if err := decide.CheckName(name); name != "" && err != nil {
+				bad("name: %+q can't be a name: %w", name, err)
+			}
 			for _, other := range people[:i] {
 				if name != "" && other.IsCalled(name) {
 					bad("name: %s is a name of %s too; give each name to one person", name, other.Name)

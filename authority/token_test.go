@@ -85,6 +85,25 @@ func TestClaimedNamesGiveNothing(t *testing.T) {
 	}
 }
 
+// However a system composes the letters of a name, it names the person, group or token
+// that the configuration means.
+func TestNamesInOtherForms(t *testing.T) {
+	const composed, parts = "Jos\u00e9", "Jose\u0301"
+	bindings := []authority.Binding{
+		{Who: []string{"user:" + parts}, Role: authority.RoleViewer}, {Who: []string{"group:" + parts}, Role: authority.RoleApprover},
+		{Who: []string{"token:" + parts}, Role: authority.RoleOperator},
+	}
+	r := rules(t, []authority.Token{{Name: composed, Groups: []string{composed}}}, []decide.Person{{Name: composed, Groups: []string{parts}}}, bindings...)
+	p, err := r.OfToken(authority.TokenHash(composed), now)
+	if err != nil || !cmp.Equal(p.Roles(), []authority.Role{authority.RoleViewer, authority.RoleApprover, authority.RoleOperator}) {
+		t.Errorf("by token: %+v %v", p, err)
+	}
+	want := decide.Person{Name: composed, Groups: []string{parts}}
+	if diff := cmp.Diff(want, r.Of(authority.HowOIDC, authority.Identity{Name: parts, Groups: []string{composed}}).Person); diff != "" {
+		t.Errorf("by an issuer (-want +got)\n%s", diff)
+	}
+}
+
 func TestRoles(t *testing.T) {
 	for _, tt := range []struct {
 		role     authority.Role
@@ -115,9 +134,11 @@ func TestInvalidRules(t *testing.T) {
 		{Name: "a", Role: "owner", Hash: hash}, {Name: "A", Role: authority.RoleViewer, Hash: hash}, {Name: "", Role: authority.RoleViewer, Hash: "zz"},
 		{Name: "useless", Hash: authority.TokenHash("y")}, {Name: "late", Role: authority.RoleViewer, Hash: authority.TokenHash("z"), Expires: "tomorrow"},
 		{Name: "last", Role: authority.RoleViewer, Hash: authority.TokenHash("w"), Expires: "9999-12-31T23:00:00-12:00"}, // in UTC, of a year that JSON can't hold
-	}, []decide.Person{{Name: "jane"}, {Name: "joe", Aliases: []string{"Jane", ""}}, {}}, []authority.Binding{
+		{Name: "Jos\u00e9", Role: authority.RoleViewer, Hash: authority.TokenHash("1")}, {Name: "Jose\u0301", Role: authority.RoleViewer, Hash: authority.TokenHash("2")},
+		{Name: "a\u200bnn", Role: authority.RoleViewer, Hash: authority.TokenHash("3"), Groups: []string{"dba\u202e"}},
+	}, []decide.Person{{Name: "jane"}, {Name: "joe", Aliases: []string{"Jane", ""}}, {}, {Name: "bob", Aliases: []string{"ﬁona"}, Groups: []string{" "}}}, []authority.Binding{
 		{Role: authority.RoleViewer}, {Who: []string{"jane", "group:"}, Role: "boss"},
-		{Who: []string{"user:jane"}, Role: authority.RoleViewer, Where: authority.Where{Stacks: []string{"[a"}, Spaces: []string{""}}},
+		{Who: []string{"user:jane", "group:dba\u200b"}, Role: authority.RoleViewer, Where: authority.Where{Stacks: []string{"[a"}, Spaces: []string{""}}},
 	})
 	if err == nil {
 		t.Fatal("it is accepted")
@@ -128,7 +149,9 @@ func TestInvalidRules(t *testing.T) {
 		`tokens[4].expires: "tomorrow" is neither a day`, `tokens[5].expires: "9999-12-31T23:00:00-12:00" is neither a day`,
 		"people[1].name: Jane is a name of jane too", "people[1].aliases: one is empty", "people[2].name: it is missing",
 		"bindings[0].who: it is missing", `bindings[1].who: "jane" is not user:NAME`, `bindings[1].who: "group:" is not`, `bindings[1].role: there is no role "boss"`,
-		"bindings[2].where: one of its values is empty",
+		"tokens[7].name: it is configured twice", `tokens[8].name: "a\u200bnn" can't be a name: it contains U+200B`, `tokens[8].groups: "dba\u202e" can't be a group: it contains U+202E`,
+		`people[3].name: "\ufb01ona" can't be a name: it contains ﬁ (U+FB01), which stands for fi`, `people[3].groups: " " can't be a group`,
+		`bindings[2].who: "dba\u200b" can't be a name`, "bindings[2].where: one of its values is empty",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("it lacks %q:\n%v", want, err)

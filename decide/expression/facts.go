@@ -3,6 +3,7 @@ package expression
 import (
 	"time"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -68,14 +69,18 @@ type Commit struct {
 	AuthorName  string `cel:"authorName"`
 }
 
-// FactsOf returns the facts of a plan at a time.
+// FactsOf returns the facts of a plan at a time. Texts are composed as those of an
+// expression are.
 func FactsOf(planned spacelift.PlannedResources, at time.Time) Facts {
 	r := planned.Run
 	f := Facts{
-		Run:    Run{Account: string(r.Ref.Account), ID: string(r.Ref.Run), Type: string(r.Type), Branch: r.Branch, TriggeredBy: r.TriggeredBy},
-		Stack:  Stack{ID: string(r.Ref.Stack), Name: r.StackName, Labels: r.StackLabels},
-		Commit: Commit{Hash: r.Commit.Hash, Message: r.Commit.Message, AuthorLogin: r.Commit.AuthorLogin, AuthorName: r.Commit.AuthorName},
+		Run:    Run{Account: string(r.Ref.Account), ID: string(r.Ref.Run), Type: string(r.Type), Branch: decide.Composed(r.Branch), TriggeredBy: decide.Composed(r.TriggeredBy)},
+		Stack:  Stack{ID: string(r.Ref.Stack), Name: decide.Composed(r.StackName)},
+		Commit: Commit{Hash: r.Commit.Hash, Message: decide.Composed(r.Commit.Message), AuthorLogin: decide.Composed(r.Commit.AuthorLogin), AuthorName: decide.Composed(r.Commit.AuthorName)},
 		Time:   at.UTC(), Drift: r.DriftDetection, complete: planned.Complete,
+	}
+	for _, label := range r.StackLabels {
+		f.Stack.Labels = append(f.Stack.Labels, decide.Composed(label))
 	}
 	if d := r.Delta; d != nil {
 		f.Plan = Plan{Added: d.Added, Changed: d.Changed, Deleted: d.Deleted, Total: d.Added + d.Changed + d.Deleted, Resources: d.Resources}
@@ -88,7 +93,7 @@ func FactsOf(planned spacelift.PlannedResources, at time.Time) Facts {
 }
 
 func resourceOf(r spacelift.Resource) Resource {
-	resource := Resource{Address: r.Address, PreviousAddress: r.PreviousAddress, Change: string(r.Change), Destroys: r.Change.Destroys()}
-	resource.Module, resource.Type, resource.Name, resource.parsed = parse(r.Address)
+	resource := Resource{Address: decide.Composed(r.Address), PreviousAddress: decide.Composed(r.PreviousAddress), Change: string(r.Change), Destroys: r.Change.Destroys()}
+	resource.Module, resource.Type, resource.Name, resource.parsed = parse(resource.Address)
 	return resource
 }

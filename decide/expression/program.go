@@ -13,6 +13,7 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/ext"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -68,7 +69,7 @@ func Compile(text string) (*Program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare expressions: %w", err)
 	}
-	checked, issues := env.Compile(text)
+	checked, issues := env.Compile(decide.Composed(text))
 	if err := mistakes(issues); err != nil {
 		return nil, err
 	}

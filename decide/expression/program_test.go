@@ -50,8 +50,11 @@ func compiled(t testing.TB, text string) *expression.Program {
 
 func TestEvaluate(t *testing.T) {
 	plan := planned("delete aws_db_instance.main", "add module.network.module.a[0].aws_subnet.x", "change aws_vpc.a", "move aws_iam_role.b from module.old.aws_iam_role.b")
+	plan.Run.StackLabels = append(plan.Run.StackLabels, "owner:Jose\u0301")
+	plan.Run.Commit.Message = "Drop the old database for Jos\u00e9"
 	facts := expression.FactsOf(plan, friday)
 	for text, want := range map[string]bool{
+		"stack.labels.exists(l, l == \"owner:Jos\u00e9\") && commit.message.endsWith(\"Jose\u0301\")":            true, // composed in two ways
 		`plan.total == 3 && plan.added == 1 && plan.changed == 1 && plan.deleted == 1 && plan.resources == 40`:   true,
 		`resources.exists(r, r.destroys && r.type.matches("^aws_(db|rds)_"))`:                                    true,
 		`resources.exists(r, r.change == "replace")`:                                                             false,

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -189,7 +189,7 @@ func numberOf(to **int, value string, least, most int) (problem string) {
 }
 
 func isGroup(s string) bool {
-	return s != "" && len(s) <= maxGroup && strings.TrimSpace(s) == s && strings.IndexFunc(s, unicode.IsControl) < 0
+	return len(s) <= maxGroup && decide.CheckGroup(s) == nil
 }
 
 func suffix(value string, ok bool) string {

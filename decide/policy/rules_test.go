@@ -51,32 +51,34 @@ func valuesOf(p policy.Policy) map[string]string {
 func TestRulesSelectStacks(t *testing.T) {
 	tree := []spacelift.Space{{ID: "root"}, {ID: "production", Parent: "root"}, {ID: "network", Parent: "production"}, {ID: "sandbox", Parent: "root"}}
 	stack := policy.StackOf(spacelift.Stack{
-		Account: "acme", ID: "network-prod", Space: "network", Labels: []string{"env:prod", "tier:1", "gantry:managed"}, Branch: "release/7", Administrative: true,
+		Account: "acme", ID: "network-prod", Space: "network", Labels: []string{"env:prod", "tier:1", "gantry:managed", "owner:Jose\u0301", "note:two\nlines"}, Branch: "release/7", Administrative: true,
 	}, tree)
 	for name, tt := range map[string]struct {
 		match policy.Match
 		want  bool
 	}{
-		"everything":                {policy.Match{}, true},
-		"its account":               {policy.Match{Accounts: []string{"globex", "acme"}}, true},
-		"another account":           {policy.Match{Accounts: []string{"globex"}}, false},
-		"its space":                 {policy.Match{Spaces: []string{"network"}}, true},
-		"a space above":             {policy.Match{Spaces: []string{"production"}}, true},
-		"root, which is all":        {policy.Match{Spaces: []string{"root"}}, true},
-		"another space":             {policy.Match{Spaces: []string{"sandbox"}}, false},
-		"its id":                    {policy.Match{Stacks: []string{"network-prod"}}, true},
-		"a pattern of its id":       {policy.Match{Stacks: []string{"*-dev", "*-prod"}}, true},
-		"a part of its id":          {policy.Match{Stacks: []string{"network"}}, false},
-		"a pattern is no regexp":    {policy.Match{Stacks: []string{"network.prod"}}, false},
-		"a label":                   {policy.Match{Labels: []string{"env:prod"}}, true},
-		"all of several labels":     {policy.Match{Labels: []string{"env:*", "tier:1"}}, true},
-		"one of several labels":     {policy.Match{Labels: []string{"env:prod", "tier:2"}}, false},
-		"a branch":                  {policy.Match{Branches: []string{"main", "release/*"}}, true},
-		"another branch":            {policy.Match{Branches: []string{"main"}}, false},
-		"administrative":            {policy.Match{Administrative: new(true)}, true},
-		"not administrative":        {policy.Match{Administrative: new(false)}, false},
-		"several parts":             {policy.Match{Spaces: []string{"production"}, Labels: []string{"env:prod"}}, true},
-		"several parts, one misses": {policy.Match{Spaces: []string{"production"}, Labels: []string{"env:dev"}}, false},
+		"everything":                  {policy.Match{}, true},
+		"its account":                 {policy.Match{Accounts: []string{"globex", "acme"}}, true},
+		"another account":             {policy.Match{Accounts: []string{"globex"}}, false},
+		"its space":                   {policy.Match{Spaces: []string{"network"}}, true},
+		"a space above":               {policy.Match{Spaces: []string{"production"}}, true},
+		"root, which is all":          {policy.Match{Spaces: []string{"root"}}, true},
+		"another space":               {policy.Match{Spaces: []string{"sandbox"}}, false},
+		"its id":                      {policy.Match{Stacks: []string{"network-prod"}}, true},
+		"a pattern of its id":         {policy.Match{Stacks: []string{"*-dev", "*-prod"}}, true},
+		"a part of its id":            {policy.Match{Stacks: []string{"network"}}, false},
+		"a pattern is no regexp":      {policy.Match{Stacks: []string{"network.prod"}}, false},
+		"a label":                     {policy.Match{Labels: []string{"env:prod"}}, true},
+		"all of several labels":       {policy.Match{Labels: []string{"env:*", "tier:1"}}, true},
+		"one of several labels":       {policy.Match{Labels: []string{"env:prod", "tier:2"}}, false},
+		"a label, composed otherwise": {policy.Match{Labels: []string{"owner:Jos\u00e9"}}, true},
+		"a label of two lines":        {policy.Match{Labels: []string{"note:*"}}, true},
+		"a branch":                    {policy.Match{Branches: []string{"main", "release/*"}}, true},
+		"another branch":              {policy.Match{Branches: []string{"main"}}, false},
+		"administrative":              {policy.Match{Administrative: new(true)}, true},
+		"not administrative":          {policy.Match{Administrative: new(false)}, false},
+		"several parts":               {policy.Match{Spaces: []string{"production"}, Labels: []string{"env:prod"}}, true},
+		"several parts, one misses":   {policy.Match{Spaces: []string{"production"}, Labels: []string{"env:dev"}}, false},
 	} {
 		p := compiled(t, "", policy.StackRule{Name: "r", Match: tt.match, Profile: "base"}).Resolve(stack)
 		if got := p.Retries.Value == 1; got != tt.want {

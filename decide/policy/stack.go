@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -66,13 +67,15 @@ type compiledRule struct {
 func (r *compiledRule) selects(s Stack) bool {
 	m := r.Match
 	one := func(patterns []*regexp.Regexp, name string) bool {
-		return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p *regexp.Regexp) bool { return p.MatchString(name) })
+		return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p *regexp.Regexp) bool { return matches(p, name) })
 	}
 	switch {
 	case len(m.Accounts) > 0 && !slices.Contains(m.Accounts, string(s.Account)):
 	case len(m.Spaces) > 0 && !slices.ContainsFunc(s.Spaces, func(space string) bool { return slices.Contains(m.Spaces, space) }):
 	case !one(r.stacks, string(s.ID)):
-	case slices.ContainsFunc(r.labels, func(p *regexp.Regexp) bool { return !slices.ContainsFunc(s.Labels, p.MatchString) }):
+	case slices.ContainsFunc(r.labels, func(p *regexp.Regexp) bool {
+		return !slices.ContainsFunc(s.Labels, func(label string) bool { return matches(p, label) })
+	}):
 	case !one(r.branches, s.Branch):
 	case m.Administrative != nil && *m.Administrative != s.Administrative:
 	default:
@@ -158,13 +161,16 @@ func (r *compiledRule) compileMatch() (errs []error) {
 	return errs
 }
 
-// globs compiles patterns in which * stands for any characters.
+// matches reports whether a text fits a pattern of globs, however Unicode composes it.
+func matches(p *regexp.Regexp, text string) bool { return p.MatchString(decide.Composed(text)) }
+
+// globs compiles patterns in which * stands for any characters, also for the end of a line.
 func globs(patterns []string) (all []*regexp.Regexp, err error) {
 	for _, p := range patterns {
 		if strings.TrimSpace(p) == "" {
 			return nil, errors.New("one is empty; remove it, or write * for any")
 		}
-		all = append(all, regexp.MustCompile(`^`+strings.ReplaceAll(regexp.QuoteMeta(p), `\*`, `.*`)+`$`))
+		all = append(all, regexp.MustCompile(`(?s)^`+strings.ReplaceAll(regexp.QuoteMeta(decide.Composed(p)), `\*`, `.*`)+`$`))
 	}
 	return all, nil
 }
