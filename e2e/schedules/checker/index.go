@@ -379,6 +379,11 @@ func (x *index) slack(s span) time.Duration {
 // tick is the time within which Gantry notices what no notification said.
 func (x *index) tick() time.Duration { return x.slowly(2*x.batch.Reconcile + 5*time.Second) }
 
+// tickDuring is tick at some time of the batch.
+func (x *index) tickDuring(s span) time.Duration {
+	return x.slowlyDuring(s, 2*x.batch.Reconcile+5*time.Second)
+}
+
 // slowly returns the time that takes at most d on an idle machine, on the machine of
 // the batch.
 func (x *index) slowly(d time.Duration) time.Duration { return stretched(d, x.slowdown) }

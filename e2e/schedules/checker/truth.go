@@ -79,7 +79,7 @@ func (x *index) idleWaits() []Violation {
 				continue
 			}
 			x.judged(r, span{q.Began, q.Ended})
-			soon := x.slowlyDuring(span{q.Began, q.Ended}, 2*x.tick())
+			soon := 2 * x.tickDuring(span{q.Began, q.Ended})
 			for _, o := range x.order {
 				end := o.at(q.Began - soon)
 				if strings.Contains(w.Reason, o.id) && end.N > 0 && ended(end.RunState.State) {
@@ -190,7 +190,7 @@ func (x *index) trouble(q rec) bool {
 // troubled reports whether anything went wrong in the tick before a span, or in it.
 func (x *index) troubled(s span) bool {
 	calm, was := x.phases[history.Calm]
-	s.from -= x.tick()
+	s.from -= x.tickDuring(s)
 	return !was || s.from < calm || slices.ContainsFunc(x.apiDown, s.overlaps) || slices.ContainsFunc(x.pauses, s.overlaps)
 }
 
