@@ -88,7 +88,7 @@ func (x *index) discardless(a act) string {
 			continue
 		}
 		for _, parent := range e.policy.After {
-			if began, ok := a.planning(); ok && slices.ContainsFunc(x.applied(parent), func(end rec) bool {
+			if began, ok := a.planning(); ok && slices.ContainsFunc(x.mayHaveApplied(parent), func(end rec) bool {
 				return end.Ended > began.Ended-time.Second && end.Ended < a.call.Began
 			}) {
 				return ""

@@ -100,12 +100,27 @@ func (x *index) applied(stack string) []rec {
 		if r.stack != stack {
 			continue
 		}
-		i := slices.IndexFunc(r.states, func(s rec) bool { return s.RunState.State == "APPLYING" })
-		if i >= 0 && r.last().State == "FINISHED" && (r.first().Type == "TRACKED") {
+		if r.beganToApply() && r.last().State == "FINISHED" && r.first().Type == "TRACKED" {
 			all = append(all, r.states[len(r.states)-1])
 		}
 	}
 	return all
+}
+
+// mayHaveApplied returns the ends of runs of a stack that may have changed resources: one that
+// failed while it applied may have as well.
+func (x *index) mayHaveApplied(stack string) []rec {
+	var all []rec
+	for _, r := range x.order {
+		if r.stack == stack && r.beganToApply() && ended(r.last().State) {
+			all = append(all, r.states[len(r.states)-1])
+		}
+	}
+	return all
+}
+
+func (r *run) beganToApply() bool {
+	return slices.ContainsFunc(r.states, func(s rec) bool { return s.RunState.State == "APPLYING" })
 }
 
 // oldPlans finds confirmations of plans that began before a parent applied changes.

@@ -70,6 +70,7 @@ func answersAreCurrent(x *index) []Violation { return append(x.claims(true), x.i
 // idleWaits finds explanations that a run waits for the end of another one, long after
 // that: an end signals whatever waits for it (docs/how-to/chains.md, "Plan for waits").
 // Gantry notices the end within a tick, and has another one to pass it on through a chain.
+// A signal may get lost while processes die, so only ends of the calm count.
 func (x *index) idleWaits() []Violation {
 	var all []Violation
 	for _, r := range x.order {
@@ -82,7 +83,7 @@ func (x *index) idleWaits() []Violation {
 			soon := 2 * x.tickDuring(span{q.Began, q.Ended})
 			for _, o := range x.order {
 				end := o.at(q.Began - soon)
-				if strings.Contains(w.Reason, o.id) && end.N > 0 && ended(end.RunState.State) {
+				if strings.Contains(w.Reason, o.id) && end.N > 0 && ended(end.RunState.State) && end.Began > x.phases[history.Calm] {
 					all = append(all, violation(r.name(), "the run still waits for the end of "+o.name(), end, q))
 				}
 			}
