@@ -85,9 +85,9 @@ func (in *Inbox) queueBytes() (n int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for _, l := range in.queue.lanes {
-		n += l.bytes + 8*len(l.held)
+		n += l.bytes
 	}
-	return n + 60*len(in.queue.held)
+	return n + 8*in.queue.places + 100*len(in.queue.held)
 }
 
 // A flood of made-up runs delays new runs of its account, and nothing else: not the runs

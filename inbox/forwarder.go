@@ -418,8 +418,9 @@ func (in *Inbox) refill() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	q := &in.queue
-	for idx := q.release(); idx > 0; idx = q.release() {
-		q.released(in.reread(idx))
+	for h, idx := q.release(); h != nil; h, idx = q.release() {
+		ref, p, due := in.reread(idx)
+		q.released(h, ref, p, due)
 	}
 	for q.unread > 0 {
 		idx, ok := in.records.NextPending(q.unread)

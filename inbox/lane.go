@@ -26,7 +26,7 @@ type lane struct {
 	fresh   bool // of new runs
 	runs    schedule
 	bytes   int
-	held    []uint64 // places in the log
+	held    []*heldRun // in turn
 	pace    *rate.Limiter
 	delayed time.Time // since when new runs wait; zero if they don't
 }

@@ -66,7 +66,8 @@ const (
 	runBytes      = 400
 	pendingBytes  = 56
 	maxQueueBytes = 2 << 20
-	maxHeld       = 1 << 17 // events, of 8 bytes each, and 50 for each run
+	maxHeld       = 1 << 17 // events, of 8 bytes each, and 100 for each run
+	maxTurn       = 1 << 17 // bytes of held events that a run gets into memory before the next one
 )
 
 // bytes is the size of a run in memory, about.
@@ -95,8 +96,10 @@ type queue struct {
 
 // heldRun is a run with held events. What follows of it is held too, to keep the order.
 type heldRun struct {
+	hash   runHash
 	lane   *lane
-	events int
+	places []uint64 // in the log; empty while the last one is read
+	turn   int      // bytes that it got into memory in this turn
 }
 
 func newQueue(linger time.Duration) queue {
@@ -123,33 +126,42 @@ func (q *queue) admit(ref spacelift.RunRef, p pending, due time.Time) bool {
 	case q.places >= maxHeld:
 		return false
 	case h == nil:
-		h = &heldRun{lane: l}
-		q.held[hash] = h
+		h = &heldRun{hash: hash, lane: l}
+		q.held[hash], l.held = h, append(l.held, h)
 	}
-	h.lane.held, h.events, q.places = append(h.lane.held, p.idx), h.events+1, q.places+1
+	h.places, q.places = append(h.places, p.idx), q.places+1
 	return true
 }
 
-// release takes the place of a held event that there is room for; 0 if there is none. Its
-// run has the event in the end, so nothing that arrives meanwhile overtakes it.
-func (q *queue) release() (idx uint64) {
+// release takes a held event that there is room for, and returns its run, nil without one,
+// and its place. A run gets room for a turn, so that one signal carries what it has there:
+// room comes back by single events.
+func (q *queue) release() (h *heldRun, idx uint64) {
 	for _, l := range q.lanes {
-		if len(l.held) > 0 && q.hasRoom(l) {
-			idx, l.held, q.places = l.held[0], l.held[1:], q.places-1
-			return idx
+		if len(l.held) > 0 && (l.held[0].turn > 0 || q.hasRoom(l)) {
+			h = l.held[0]
+			idx, h.places, q.places = h.places[0], h.places[1:], q.places-1
+			return h, idx
 		}
 	}
-	return 0
+	return nil, 0
 }
 
-// released pushes an event that was held.
-func (q *queue) released(ref spacelift.RunRef, p pending, due time.Time) {
+// released pushes an event that was held. Until then its run is held, so nothing that
+// arrived meanwhile has overtaken it.
+func (q *queue) released(h *heldRun, ref spacelift.RunRef, p pending, due time.Time) {
 	q.push(ref, p, due)
-	hash := hashOf(ref)
-	if h := q.held[hash]; h != nil {
-		if h.events--; h.events == 0 {
-			delete(q.held, hash)
-		}
+	h.turn += pendingBytes + len(p.rec)
+	more := len(h.places) > 0
+	if more && h.turn < maxTurn {
+		return
+	}
+	l := h.lane
+	l.held[0], l.held = nil, l.held[1:]
+	if h.turn = 0; more {
+		l.held = append(l.held, h)
+	} else {
+		delete(q.held, h.hash)
 	}
 }
 
