@@ -1,12 +1,28 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
+
+// startTakes is the time after which a process that serves has used what it needs only once:
+// it has begun to work for Temporal, or has failed to reach it.
+const startTakes = 10 * time.Second
+
+// releaseStart gives back the memory that only the start needed, unless ctx ends before.
+func releaseStart(ctx context.Context, log *slog.Logger) {
+	select {
+	case <-time.After(startTakes):
+		debug.FreeOSMemory()
+		releaseProgram(log)
+	case <-ctx.Done():
+	}
+}
 
 // smallestLimit is the smallest memory limit that Gantry's collector respects:
 // below it, it would do little else than collect.

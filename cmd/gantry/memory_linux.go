@@ -6,18 +6,15 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// releaseStart gives back the memory that only the start needed: the collector's, and
-// the pages of the program's file, of which the start reads three quarters, to register
-// types. The kernel maps them again when they are needed, mostly without reading the
-// file, and a quarter never is.
-func releaseStart(log *slog.Logger) {
-	debug.FreeOSMemory()
+// releaseProgram gives back the pages of the program's file, of which the start reads
+// three quarters, to register types. The kernel maps them again when they are needed,
+// mostly without reading the file, and nearly half never are.
+func releaseProgram(log *slog.Logger) {
 	program, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		log.Debug("memory of the start", "error", err)

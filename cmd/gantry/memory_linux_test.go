@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 func TestOnlyUnwritablePagesOfTheProgramAreReleased(t *testing.T) {
@@ -23,5 +24,5 @@ func TestOnlyUnwritablePagesOfTheProgramAreReleased(t *testing.T) {
 
 // The program continues with the pages that it needs.
 func TestReleaseStart(t *testing.T) {
-	releaseStart(slog.New(slog.DiscardHandler))
+	synctest.Test(t, func(t *testing.T) { releaseStart(t.Context(), slog.New(slog.DiscardHandler)) })
 }
