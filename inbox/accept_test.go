@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -28,7 +29,7 @@ func TestAcceptedDeliveryIsThereAfterReopening(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.Outcome != OutcomeAccepted || d.ID == "" || d.Latency < 3*time.Millisecond {
+	if d.Outcome != archive.OutcomeAccepted || d.ID == "" || d.Latency < 3*time.Millisecond {
 		t.Fatalf("answer %+v", d)
 	}
 	closeInbox(t, in)
@@ -38,11 +39,11 @@ func TestAcceptedDeliveryIsThereAfterReopening(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Delivery{
-		ID: d.ID, ReceivedAt: received.UTC(), Source: "192.0.2.7", Secret: 2, Outcome: OutcomeAccepted, Forwarding: ForwardingPending,
+	want := archive.Delivery{
+		ID: d.ID, ReceivedAt: received.UTC(), Source: "192.0.2.7", Secret: 2, Outcome: archive.OutcomeAccepted, Forwarding: archive.ForwardingPending,
 		Run: e.Run, Type: e.Type, State: e.State, StateVersion: 5, Size: len(body), HasBody: true,
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Delivery{}, "Latency"), cmpopts.EquateApproxTime(0)); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(archive.Delivery{}, "Latency"), cmpopts.EquateApproxTime(0)); diff != "" {
 		t.Errorf("delivery (-want +got):\n%s", diff)
 	}
 	if string(gotBody) != string(body) {
@@ -82,18 +83,18 @@ func TestRepeatIsADuplicate(t *testing.T) {
 
 	for _, other := range []struct {
 		name string
-		d    Delivery
-		want Outcome
+		d    archive.Delivery
+		want archive.Outcome
 	}{
-		{"the same event", accept(t, in, notice(runRef(1), 3, spacelift.RunStatePlanning)), OutcomeDuplicate},
-		{"another run", accept(t, in, notice(runRef(2), 3, spacelift.RunStatePlanning)), OutcomeAccepted},
-		{"another version", accept(t, in, notice(runRef(1), 4, spacelift.RunStatePlanning)), OutcomeAccepted},
-		{"another state", accept(t, in, notice(runRef(1), 3, spacelift.RunStateFailed)), OutcomeAccepted},
+		{"the same event", accept(t, in, notice(runRef(1), 3, spacelift.RunStatePlanning)), archive.OutcomeDuplicate},
+		{"another run", accept(t, in, notice(runRef(2), 3, spacelift.RunStatePlanning)), archive.OutcomeAccepted},
+		{"another version", accept(t, in, notice(runRef(1), 4, spacelift.RunStatePlanning)), archive.OutcomeAccepted},
+		{"another state", accept(t, in, notice(runRef(1), 3, spacelift.RunStateFailed)), archive.OutcomeAccepted},
 	} {
 		if other.d.Outcome != other.want {
 			t.Errorf("%s: %s, want %s", other.name, other.d.Outcome, other.want)
 		}
-		if other.want == OutcomeDuplicate && other.d.DuplicateOf != first.ID {
+		if other.want == archive.OutcomeDuplicate && other.d.DuplicateOf != first.ID {
 			t.Errorf("%s: duplicate of %q, want %q", other.name, other.d.DuplicateOf, first.ID)
 		}
 	}
@@ -101,10 +102,10 @@ func TestRepeatIsADuplicate(t *testing.T) {
 
 	in = open(t, Options{Dir: dir})
 	again := accept(t, in, notice(runRef(1), 3, spacelift.RunStatePlanning))
-	if again.Outcome != OutcomeDuplicate || again.DuplicateOf != first.ID {
+	if again.Outcome != archive.OutcomeDuplicate || again.DuplicateOf != first.ID {
 		t.Errorf("after reopening: %s of %q, want a duplicate of %q", again.Outcome, again.DuplicateOf, first.ID)
 	}
-	log, _, err := in.List(t.Context(), Filter{Outcome: OutcomeDuplicate, Reason: ReasonSeenBefore}, 0, "")
+	log, _, err := in.List(t.Context(), archive.Filter{Outcome: archive.OutcomeDuplicate, Reason: archive.ReasonSeenBefore}, 0, "")
 	if err != nil || len(log) != 2 {
 		t.Errorf("the log shows %d duplicates (%v), want 2", len(log), err)
 	}
@@ -115,7 +116,7 @@ func TestConcurrentTwinsAreStoredOnce(t *testing.T) {
 	in := open(t, Options{})
 	const twins = 8
 	for n := range 50 {
-		outcomes := make([]Delivery, twins)
+		outcomes := make([]archive.Delivery, twins)
 		var wg sync.WaitGroup
 		for i := range twins {
 			wg.Go(func() { outcomes[i] = accept(t, in, notice(runRef(n), 0, spacelift.RunStateQueued)) })
@@ -123,7 +124,7 @@ func TestConcurrentTwinsAreStoredOnce(t *testing.T) {
 		wg.Wait()
 		var accepted []string
 		for _, d := range outcomes {
-			if d.Outcome == OutcomeAccepted {
+			if d.Outcome == archive.OutcomeAccepted {
 				accepted = append(accepted, d.ID)
 			}
 		}
@@ -131,7 +132,7 @@ func TestConcurrentTwinsAreStoredOnce(t *testing.T) {
 			t.Fatalf("%d of %d twins were accepted", len(accepted), twins)
 		}
 		for _, d := range outcomes {
-			if d.Outcome == OutcomeDuplicate && d.DuplicateOf != accepted[0] {
+			if d.Outcome == archive.OutcomeDuplicate && d.DuplicateOf != accepted[0] {
 				t.Fatalf("duplicate of %s, want %s", d.DuplicateOf, accepted[0])
 			}
 		}
@@ -190,7 +191,7 @@ func TestAcceptedEventsDontChangeAfterwards(t *testing.T) {
 	clear(body)
 	var mu sync.Mutex
 	forwarded := map[string]string{}
-	stop := forward(t, in, &fakeTarget{}, ForwarderOptions{Decode: func(d Delivery, body []byte) managed.RunEvent {
+	stop := forward(t, in, &fakeTarget{}, ForwarderOptions{Decode: func(d archive.Delivery, body []byte) managed.RunEvent {
 		mu.Lock()
 		defer mu.Unlock()
 		forwarded[d.ID] = string(body)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -116,7 +117,7 @@ func BenchmarkAccept(b *testing.B) {
 				took += sideBySide(workers, n, func(i int) {
 					start := time.Now()
 					d := notice(runRef((first+i)/9), (first+i)%9, life[(first+i)%9])
-					if d, err := in.Accept(context.Background(), d, sampleBody); err != nil || d.Outcome != OutcomeAccepted {
+					if d, err := in.Accept(context.Background(), d, sampleBody); err != nil || d.Outcome != archive.OutcomeAccepted {
 						b.Errorf("%+v: %v", d, err)
 					}
 					waits[i-1] = time.Since(start)
@@ -171,7 +172,7 @@ func BenchmarkMillion(b *testing.B) {
 				b.ReportMetric(float64(diskUse(b, dir))/float64(n), "disk_B/event")
 				began := time.Now()
 				for range 20 {
-					if _, _, err := in.List(b.Context(), Filter{Run: runRef(n % 1500).Run}, 50, ""); err != nil {
+					if _, _, err := in.List(b.Context(), archive.Filter{Run: runRef(n % 1500).Run}, 50, ""); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -191,7 +192,7 @@ func BenchmarkMillion(b *testing.B) {
 // BenchmarkViewers measures what eight people who list without a pause cost the
 // events, and how long their pages take, over 88,000 events.
 func BenchmarkViewers(b *testing.B) {
-	in, err := Open(b.Context(), Options{Dir: b.TempDir(), Entries: Budget{Count: 88_000}})
+	in, err := Open(b.Context(), Options{Dir: b.TempDir(), Archive: archive.Budgets{Entries: archive.Budget{Count: 88_000}}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -208,13 +209,13 @@ func BenchmarkViewers(b *testing.B) {
 		})
 	}
 	send(88_000)
-	in.archive.allow(1 << 30)
-	if err := in.archive.follow(b.Context()); err != nil {
+	in.allow(1 << 30)
+	if err := in.follow(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 	list := func(i int) time.Duration {
 		began := time.Now()
-		if _, _, err := in.List(b.Context(), Filter{Run: runRef(i % 9000).Run}, 50, ""); err != nil {
+		if _, _, err := in.List(b.Context(), archive.Filter{Run: runRef(i % 9000).Run}, 50, ""); err != nil {
 			b.Error(err)
 		}
 		return time.Since(began)

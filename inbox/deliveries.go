@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -9,23 +10,21 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
-	"github.com/gantryhq/gantry/spacelift"
+	"github.com/gantryhq/gantry/inbox/archive"
 )
 
-// Filter selects deliveries; zero fields select all.
-type Filter struct {
-	Outcome    Outcome
-	Forwarding Forwarding // of accepted ones
-	Account    spacelift.Account
-	Stack      spacelift.StackID
-	Run        spacelift.RunID
-	Reason     string
-	// Since and Until limit the time of arrival: from Since on, before Until.
-	Since, Until time.Time
-	// Only, unless it is nil, reports whether to list a delivery that the other
-	// fields select.
-	Only func(Delivery) bool
-}
+// The errors of the delivery log.
+var (
+	// ErrNotFound: no delivery has this id, or it was trimmed.
+	ErrNotFound = errors.New("no such delivery")
+
+	// ErrNotRedeliverable: the delivery was never accepted, so it has no event to
+	// send.
+	ErrNotRedeliverable = errors.New("delivery was not accepted: there is nothing to redeliver")
+
+	// ErrBadPageToken: the page token did not come from List.
+	ErrBadPageToken = errors.New("bad page token")
+)
 
 // Page sizes of List.
 const (
@@ -41,7 +40,7 @@ const (
 // The token is the id of a page's last delivery. One of another inbox is good too:
 // the ids of all inboxes have one order, that of time. A token that is no id is an
 // [ErrBadPageToken].
-func (in *Inbox) List(ctx context.Context, f Filter, pageSize int, pageToken string) ([]Delivery, string, error) {
+func (in *Inbox) List(ctx context.Context, f archive.Filter, pageSize int, pageToken string) ([]archive.Delivery, string, error) {
 	before, err := in.before(pageToken)
 	if err != nil {
 		return nil, "", err
@@ -49,33 +48,35 @@ func (in *Inbox) List(ctx context.Context, f Filter, pageSize int, pageToken str
 	if pageSize <= 0 {
 		pageSize = DefaultPageSize
 	}
-	pageSize = min(pageSize, MaxPageSize)
-	if err := in.refresh(ctx); err != nil {
+	var rows []archive.Row
+	var more bool
+	if err = in.refresh(ctx); err == nil {
+		rows, more, err = in.archive.List(ctx, f, before, min(pageSize, MaxPageSize))
+	}
+	if err != nil {
 		return nil, "", fmt.Errorf("list deliveries: %w", err)
 	}
-	var page []Delivery
-	for {
-		where, args := f.where(before)
-		found, err := in.archive.page(ctx, where, pageSize+1, args...)
-		if err != nil {
-			return nil, "", fmt.Errorf("list deliveries: %w", err)
-		}
-		for _, r := range found {
-			d := r.Delivery
-			if f.Only != nil && !f.Only(d) {
-				continue
-			}
-			if len(page) == pageSize {
-				return page, page[pageSize-1].ID, nil
-			}
-			in.addAttempts(&d)
-			page = append(page, d)
-		}
-		if len(found) <= pageSize {
-			return page, "", nil
-		}
-		before = found[len(found)-1].n
+	var page []archive.Delivery
+	for _, r := range rows {
+		in.complete(&r)
+		page = append(page, r.Delivery)
 	}
+	if !more {
+		return page, "", nil
+	}
+	return page, page[len(page)-1].ID, nil
+}
+
+// Traffic counts the deliveries since a time, as far as the delivery log reaches back, and
+// of the newest [archive.MaxTraffic] at most.
+func (in *Inbox) Traffic(ctx context.Context, since time.Time) (all []archive.Traffic, err error) {
+	if err = in.refresh(ctx); err == nil {
+		all, err = in.archive.Traffic(ctx, since)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("count deliveries: %w", err)
+	}
+	return all, nil
 }
 
 // refresh brings the archive up to date for a reader: what was forwarded is written
@@ -103,142 +104,133 @@ func (in *Inbox) refresh(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := in.archive.follow(ctx); err != nil {
+	if err := in.follow(ctx); err != nil {
 		in.log.Warn("inbox: cannot write the archive; deliveries are shown as of before", "error", err)
 	}
 	return ctx.Err()
 }
 
-// addAttempts adds what the queue knows of a pending delivery.
-func (in *Inbox) addAttempts(d *Delivery) {
-	if d.Forwarding != ForwardingPending {
+// complete adds what the log and the queue know of a delivery.
+func (in *Inbox) complete(r *archive.Row) {
+	r.HasBody = r.HasBody || r.Size > 0 && in.records.Has(r.Index)
+	if r.Forwarding != archive.ForwardingPending {
 		return
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if r := in.queue.runs[d.Run]; r != nil {
-		d.Attempts, d.ForwardError = r.attempts, r.lastError
+	if run := in.queue.runs[r.Run]; run != nil {
+		r.Attempts, r.ForwardError = run.attempts, run.lastError
 	}
 }
 
 // Get returns a delivery, and its body if it is kept. [ErrNotFound]: no delivery
 // has this id, or it was trimmed.
-func (in *Inbox) Get(ctx context.Context, id string) (Delivery, []byte, error) {
+func (in *Inbox) Get(ctx context.Context, id string) (archive.Delivery, []byte, error) {
+	r, err := in.get(ctx, id)
+	return r.Delivery, r.Body, err
+}
+
+func (in *Inbox) get(ctx context.Context, id string) (archive.Row, error) {
 	uid, err := ulid.ParseStrict(id)
 	if err != nil {
-		return Delivery{}, nil, fmt.Errorf("%.40q: %w", id, ErrNotFound)
+		return archive.Row{}, fmt.Errorf("%.40q: %w", id, ErrNotFound)
 	}
 	if err := in.refresh(ctx); err != nil {
-		return Delivery{}, nil, err
+		return archive.Row{}, err
 	}
 	n, _ := splitID(uid)
-	found, err := in.archive.page(ctx, "n = ?", 1, n)
-	if err == nil && (len(found) == 0 || found[0].ID != uid.String()) {
+	r, err := in.archive.Get(ctx, n)
+	if err == nil && (r == nil || r.ID != uid.String()) {
 		err = ErrNotFound
 	}
 	if err != nil {
-		return Delivery{}, nil, fmt.Errorf("delivery %s: %w", id, err)
+		return archive.Row{}, fmt.Errorf("delivery %s: %w", id, err)
 	}
-	r := found[0]
-	in.addAttempts(&r.Delivery)
-	var body []byte
-	if rec, err := in.records.Read(r.mark.idx); err == nil {
-		if e, err := readEvent(rec); err == nil && e.n == r.n {
-			body = e.body
+	in.complete(r)
+	if rec, err := in.records.Read(r.Index); err == nil {
+		if e, err := readEvent(rec); err == nil && e.Number == n {
+			r.Body = e.Body
 		}
 	}
-	if body == nil && r.HasBody {
-		body, err = in.archive.body(ctx, r.n)
+	if r.Body == nil && r.HasBody {
+		r.Body, err = in.archive.Body(ctx, n)
 	}
-	r.HasBody = len(body) > 0
-	return r.Delivery, body, err
+	r.HasBody = len(r.Body) > 0
+	return *r, err
 }
 
 // Redeliver puts an accepted delivery at the end of its run's queue again,
 // whatever its forwarding; a pending one keeps its place. It returns once that is
 // on disk. After an error that wraps [ErrUnavailable], the delivery may still be
 // sent.
-func (in *Inbox) Redeliver(ctx context.Context, id string) (Delivery, error) {
-	d, body, err := in.Get(ctx, id)
+func (in *Inbox) Redeliver(ctx context.Context, id string) (archive.Delivery, error) {
+	r, err := in.get(ctx, id)
 	if err != nil {
-		return Delivery{}, fmt.Errorf("redeliver: %w", err)
+		return archive.Delivery{}, fmt.Errorf("redeliver: %w", err)
 	}
-	if d.Outcome != OutcomeAccepted {
+	d := r.Delivery
+	if d.Outcome != archive.OutcomeAccepted {
 		return d, fmt.Errorf("redeliver %s (%s): %w", id, d.Outcome, ErrNotRedeliverable)
 	}
-	if d.Forwarding == ForwardingPending {
+	if d.Forwarding == archive.ForwardingPending {
 		return d, nil
 	}
-	if len(body) == 0 && d.Size > 0 {
+	if len(r.Body) == 0 && d.Size > 0 {
 		return d, fmt.Errorf("redeliver %s: its body is no longer kept: %w", id, ErrNotRedeliverable)
 	}
-	if err := in.requeue(ctx, []Delivery{d}, map[string][]byte{id: body}); err != nil {
+	if err := in.requeue(ctx, r); err != nil {
 		return d, fmt.Errorf("redeliver %s: %w", id, err)
 	}
-	d.Forwarding, d.Attempts, d.ForwardError, d.ForwardedAt = ForwardingPending, 0, "", time.Time{}
+	d.Forwarding, d.Attempts, d.ForwardError, d.ForwardedAt = archive.ForwardingPending, 0, "", time.Time{}
 	return d, nil
 }
 
 // RedeliverDead puts dead deliveries into their queues again, in the order
 // accepted, and returns how many: those for which only reports true, or all if it
 // is nil.
-func (in *Inbox) RedeliverDead(ctx context.Context, only func(Delivery) bool) (n int, err error) {
-	var dead []Delivery
-	for token, more := "", true; more; more = token != "" {
-		var page []Delivery
-		if page, token, err = in.List(ctx, Filter{Forwarding: ForwardingDead, Only: only}, MaxPageSize, token); err != nil {
-			return 0, fmt.Errorf("redeliver dead: %w", err)
-		}
-		dead = append(dead, page...)
+func (in *Inbox) RedeliverDead(ctx context.Context, only func(archive.Delivery) bool) (n int, err error) {
+	var dead []archive.Row
+	if err = in.refresh(ctx); err == nil {
+		dead, _, err = in.archive.List(ctx, archive.Filter{Forwarding: archive.ForwardingDead, Only: only}, math.MaxInt64, math.MaxInt32)
 	}
 	slices.Reverse(dead)
 	for some := range slices.Chunk(dead, 100) {
-		bodies := make(map[string][]byte, len(some))
-		for _, d := range some {
-			number, _ := splitID(ulid.MustParseStrict(d.ID))
-			if bodies[d.ID], err = in.archive.body(ctx, number); err != nil {
-				return n, fmt.Errorf("redeliver dead: %w", err)
-			}
+		for i := range some {
+			body, bodyErr := in.archive.Body(ctx, some[i].Number)
+			some[i].Body, err = body, errors.Join(err, bodyErr)
 		}
-		if err := in.requeue(ctx, some, bodies); err != nil {
-			return n, fmt.Errorf("redeliver dead: %w", err)
+		if err == nil {
+			err = in.requeue(ctx, some...)
+		}
+		if err != nil {
+			break
 		}
 		n += len(some)
+		clear(some) // their bodies
+	}
+	if err != nil {
+		return n, fmt.Errorf("redeliver dead: %w", err)
 	}
 	return n, nil
 }
 
 // requeue writes deliveries to the log again, which makes them pending.
-func (in *Inbox) requeue(ctx context.Context, deliveries []Delivery, bodies map[string][]byte) error {
+func (in *Inbox) requeue(ctx context.Context, rows ...archive.Row) error {
 	in.mu.Lock()
 	if err := in.unavailable(); err != nil {
 		in.mu.Unlock()
 		return err
 	}
 	var b *batch
-	for _, d := range deliveries {
-		n, _ := splitID(ulid.MustParseStrict(d.ID))
-		k := keyOf(d.Run, d.State, d.StateVersion)
+	for _, r := range rows {
+		k := keyOf(r.Run, r.State, r.StateVersion)
 		if _, known := in.window.number(k); !known {
-			in.window.add(k, n)
+			in.window.add(k, r.Number)
 		}
-		b = in.board(&d, bodies[d.ID], kindAgain, n, k)
+		b = in.board(&r.Delivery, r.Body, kindAgain, r.Number, k)
 	}
 	in.mu.Unlock()
 	return b.wait(ctx)
-}
-
-// wait waits until a batch is on disk.
-func (b *batch) wait(ctx context.Context) error {
-	select {
-	case <-b.done:
-		if b.err != nil {
-			return fmt.Errorf("%w: %w", ErrUnavailable, b.err)
-		}
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
-	}
 }
 
 // before returns the number below which deliveries come after the one with this id.

@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -257,7 +258,7 @@ func TestMarksFitOnAFullDisk(t *testing.T) {
 		if h := in.Health(); h.Pending != 1 {
 			t.Errorf("of %d events %d are pending after a restart, want the one that can't be forwarded", accepted, h.Pending)
 		}
-		if d, _, err := in.Get(t.Context(), stuck.ID); err != nil || d.Forwarding != ForwardingPending {
+		if d, _, err := in.Get(t.Context(), stuck.ID); err != nil || d.Forwarding != archive.ForwardingPending {
 			t.Errorf("it is %+v (%v)", d, err)
 		}
 	})
@@ -303,10 +304,10 @@ func TestFailedFlushStoresNothing(t *testing.T) {
 				if h := in.Health(); h.Problem != "" || h.Pending != 2 {
 					t.Errorf("after a restart: %+v", h)
 				}
-				if d := accept(t, in, notice(runRef(2), 0, spacelift.RunStateQueued)); d.Outcome != OutcomeAccepted {
+				if d := accept(t, in, notice(runRef(2), 0, spacelift.RunStateQueued)); d.Outcome != archive.OutcomeAccepted {
 					t.Errorf("the event that was not stored is %s when it comes again", d.Outcome)
 				}
-				for _, d := range []Delivery{first, third} {
+				for _, d := range []archive.Delivery{first, third} {
 					if _, _, err := in.Get(t.Context(), d.ID); err != nil {
 						t.Error(err)
 					}
@@ -370,7 +371,7 @@ func TestNothingAcceptedIsLostOnABadDisk(t *testing.T) {
 			rt.Fatal(err)
 		}
 		bubble(t, rt, func(t *testing.T) error {
-			opts := Options{Dir: disk.dir, openFile: disk.openFile, segment: 16 << 10, Logger: silent, Bodies: Budget{Count: 20, Bytes: 20_000}}
+			opts := Options{Dir: disk.dir, openFile: disk.openFile, segment: 16 << 10, Logger: silent, Bodies: archive.Budget{Count: 20, Bytes: 20_000}}
 			sick := false
 			target := &fakeTarget{fail: func(run spacelift.RunRef, _ []managed.RunEvent) error {
 				if sick && run == runRef(0) {

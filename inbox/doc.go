@@ -15,7 +15,8 @@
 //
 //	*.wal       the log (package wal) of events as they arrived, and of marks, which
 //	            say how they were forwarded (record.go)
-//	archive.db  what people list, in SQLite: it follows the log (archive.go)
+//	archive.db  what people list, in SQLite (package archive): it follows the log
+//	            (follow.go)
 //
 // Memory holds four bytes per record of the log, the keys of the last accepted events, and a
 // bounded queue, in which no account waits for another (lane.go). The events beyond

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -37,7 +38,7 @@ var errTooSlow = errors.New("no answer in time, and other runs wait")
 type ForwarderOptions struct {
 	// Decode reads an event's body. It never fails. Default: the event has what
 	// the delivery says.
-	Decode func(Delivery, []byte) managed.RunEvent
+	Decode func(archive.Delivery, []byte) managed.RunEvent
 
 	// MaxConcurrent limits the signals in flight, each of another run. Default 16.
 	MaxConcurrent int
@@ -56,7 +57,7 @@ type ForwarderOptions struct {
 
 func (o ForwarderOptions) withDefaults() ForwarderOptions {
 	if o.Decode == nil {
-		o.Decode = func(d Delivery, _ []byte) managed.RunEvent {
+		o.Decode = func(d archive.Delivery, _ []byte) managed.RunEvent {
 			return managed.RunEvent{Run: d.Run, Type: d.Type, State: d.State, StateVersion: d.StateVersion, At: d.ReceivedAt, Source: managed.SourceWebhook}
 		}
 	}
@@ -248,7 +249,7 @@ func (f *Forwarder) forward(ctx context.Context, j *job) {
 	if len(events) == 0 {
 		if errors.Is(bad, wal.ErrDamaged) || errors.Is(bad, wal.ErrNotFound) {
 			f.in.log.Error("stored event is unreadable and now dead", "delivery", j.events[0].n, "error", bad)
-			f.finish(j, nil, 1, statusDead, fmt.Sprintf("the stored record is unreadable: %v", bad))
+			f.finish(j, nil, 1, archive.ForwardingDead, fmt.Sprintf("the stored record is unreadable: %v", bad))
 		} else {
 			f.failed(j, fmt.Errorf("read the inbox: %w", bad))
 		}
@@ -260,14 +261,14 @@ func (f *Forwarder) forward(ctx context.Context, j *job) {
 	switch {
 	case err == nil:
 		f.in.metrics.forwarded(events, j.events)
-		f.finish(j, events, len(events), statusForwarded, "")
+		f.finish(j, events, len(events), archive.ForwardingForwarded, "")
 	case errors.Is(err, ErrEnded):
 		f.in.metrics.signal(resultLate)
-		f.finish(j, events, len(events), statusLate, "")
+		f.finish(j, events, len(events), archive.ForwardingLate, "")
 	case errors.Is(err, ErrRefused) && len(events) == 1:
 		f.in.metrics.signal(resultRefused)
 		f.in.log.Error("Temporal refused the event permanently; it is dead until redelivered", "run", j.run.ref.String(), "delivery", events[0].Delivery, "error", err)
-		f.finish(j, events, 1, statusDead, err.Error())
+		f.finish(j, events, 1, archive.ForwardingDead, err.Error())
 	case errors.Is(err, ErrRefused):
 		f.in.metrics.signal(resultRefused)
 		f.release(j, len(events)) // one by one, to find out which is refused
@@ -295,7 +296,7 @@ func (f *Forwarder) read(j *job) (events []managed.RunEvent, err error) {
 		if err != nil {
 			return events, err
 		}
-		e := f.opts.Decode(d.Delivery, d.body)
+		e := f.opts.Decode(d.Delivery, d.Body)
 		e.Run, e.Delivery, e.ReceivedAt = d.Run, d.ID, d.ReceivedAt
 		e.State, e.StateVersion = d.State, d.StateVersion
 		events = append(events, e)
@@ -304,33 +305,33 @@ func (f *Forwarder) read(j *job) (events []managed.RunEvent, err error) {
 }
 
 // finish removes the job's first n events from the queue.
-func (f *Forwarder) finish(j *job, events []managed.RunEvent, n int, as status, why string) {
+func (f *Forwarder) finish(j *job, events []managed.RunEvent, n int, as archive.Forwarding, why string) {
 	in := f.in
 	now := time.Now()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for _, p := range j.run.events[:n] {
-		m := mark{idx: p.idx, n: p.n, status: as, attempts: j.run.attempts + 1, err: clip(why)}
-		if as == statusForwarded {
-			m.at = now.UnixMilli()
+		m := archive.Result{Index: p.idx, Number: p.n, Forwarding: as, Attempts: j.run.attempts + 1, Error: archive.Clip(why)}
+		if as == archive.ForwardingForwarded {
+			m.ForwardedAt = now.UnixMilli()
 		}
 		in.done(m, now)
 	}
-	if as == statusDead {
+	if as == archive.ForwardingDead {
 		for _, e := range events {
 			in.window.forget(keyOf(e.Run, e.State, e.StateVersion), j.events[0].n)
 		}
 	}
 	f.free(j)
-	in.queue.sent(j.run, n, j.more || n < len(j.events), as == statusForwarded, now)
+	in.queue.sent(j.run, n, j.more || n < len(j.events), as == archive.ForwardingForwarded, now)
 	f.answered(now, now.Sub(j.began))
 }
 
 // done closes an event; a dead one once the archive has its body. Called with mu
 // held.
-func (in *Inbox) done(m mark, now time.Time) {
-	if m.status != statusDead {
-		in.records.Done(m.idx)
+func (in *Inbox) done(m archive.Result, now time.Time) {
+	if m.Forwarding != archive.ForwardingDead {
+		in.records.Done(m.Index)
 	}
 	in.pending--
 	if len(in.marks) == 0 {
@@ -402,7 +403,7 @@ func (f *Forwarder) failed(j *job, err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	f.free(j)
-	in.lastError = clip(err.Error())
+	in.lastError = archive.Clip(err.Error())
 	in.queue.failed(j.run, in.lastError, now.Add(f.opts.backoff(j.run.attempts+1)))
 	if in.failing.IsZero() {
 		in.failing = now
@@ -444,8 +445,8 @@ func (in *Inbox) reread(idx uint64) (spacelift.RunRef, pending, time.Time) {
 	rec, err := in.records.Read(idx)
 	e, bad := readEvent(rec)
 	if err != nil || bad != nil {
-		e.n, rec = int64(idx), nil
+		e.Number, rec = int64(idx), nil
 	}
-	p := newPending(idx, e.n, rec)
+	p := newPending(idx, e.Number, rec)
 	return e.Run, p, p.due(e.State, e.StateVersion, e.ReceivedAt, in.queue.linger)
 }

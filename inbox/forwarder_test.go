@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -48,7 +49,7 @@ func TestOutageKeepsEverythingAndIsProbedGently(t *testing.T) {
 		if probes < 120 || probes > 100+3600 {
 			t.Errorf("%d probes within an hour", probes)
 		}
-		d, _, err := in.List(t.Context(), Filter{Forwarding: ForwardingPending}, 1, "")
+		d, _, err := in.List(t.Context(), archive.Filter{Forwarding: archive.ForwardingPending}, 1, "")
 		if err != nil || len(d) != 1 || d[0].ForwardError == "" || d[0].Attempts == 0 {
 			t.Errorf("a pending delivery shows %+v (%v), want attempts and the last error", d, err)
 		}
@@ -124,7 +125,7 @@ func TestEventsOfAnEndedExecutionAreLate(t *testing.T) {
 		d := accept(t, in, notice(runRef(1), 8, spacelift.RunStateFinished))
 		forward(t, in, target, ForwarderOptions{})
 		synctest.Wait()
-		if d, _, _ := in.Get(t.Context(), d.ID); d.Forwarding != ForwardingLate || !d.ForwardedAt.IsZero() {
+		if d, _, _ := in.Get(t.Context(), d.ID); d.Forwarding != archive.ForwardingLate || !d.ForwardedAt.IsZero() {
 			t.Errorf("delivery %+v, want late", d)
 		}
 		if h := in.Health(); h.ForwarderDown || h.Pending != 0 || h.Dead != 0 {

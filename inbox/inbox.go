@@ -19,25 +19,10 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/gantryhq/gantry/folder"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
-
-// Budget limits a kind of deliveries by number and by bytes, approximately.
-type Budget struct {
-	Count int
-	Bytes int64
-}
-
-func (b Budget) or(def Budget) Budget {
-	if b.Count <= 0 {
-		b.Count = def.Count
-	}
-	if b.Bytes <= 0 {
-		b.Bytes = def.Bytes
-	}
-	return b
-}
 
 // DefaultLinger is the usual value of Options.Linger.
 const DefaultLinger = 2 * time.Second
@@ -48,24 +33,12 @@ type Options struct {
 	// Dir is the folder of this inbox alone. It is created if necessary.
 	Dir string
 
-	// Entries limits the accepted deliveries in the archive that are forwarded or
-	// late, and its Count is the window in which a repeat is recognised. Default
-	// 50,000 and 128 MiB.
-	Entries Budget
+	// Archive limits the deliveries that people list, by kind. Its Entries.Count is the
+	// window in which a repeat is recognised. Each loss beyond Dead is logged.
+	Archive archive.Budgets
 	// Bodies limits the forwarded deliveries in the log: they have their bodies
 	// and can be redelivered. Default 20,000 and 64 MiB.
-	Bodies Budget
-	// Dead limits deliveries that Temporal refused permanently. Each loss beyond
-	// it is logged. Default 10,000 and 64 MiB.
-	Dead Budget
-	// Ignored limits the ignored, duplicate and unavailable deliveries, each.
-	// Default 20,000 and 16 MiB.
-	Ignored Budget
-	// Refused limits the refused deliveries. Default 5,000 and 4 MiB.
-	Refused Budget
-	// Unreadable limits the ignored deliveries that LogUnreadable keeps with their
-	// bodies. Default 1,000 and 8 MiB.
-	Unreadable Budget
+	Bodies archive.Budget
 
 	// Linger is the time that an event without need for a decision may wait for
 	// the next one of its run (see mayLinger); 0 means none.
@@ -83,12 +56,8 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	o.Entries = o.Entries.or(Budget{50_000, 128 << 20})
-	o.Bodies = o.Bodies.or(Budget{20_000, 64 << 20})
-	o.Dead = o.Dead.or(Budget{10_000, 64 << 20})
-	o.Ignored = o.Ignored.or(Budget{20_000, 16 << 20})
-	o.Refused = o.Refused.or(Budget{5_000, 4 << 20})
-	o.Unreadable = o.Unreadable.or(Budget{1_000, 8 << 20})
+	o.Archive = o.Archive.OrDefaults()
+	o.Bodies = o.Bodies.Or(archive.Budget{Count: 20_000, Bytes: 64 << 20})
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -103,22 +72,26 @@ type Inbox struct {
 	metrics    *metrics
 	lock       *os.File
 	records    *wal.Log
-	archive    *archive
-	hold       uint64 // until the archive has this record, with the body of a dead event, the log keeps all
+	archive    *archive.DB
+	turns      *rate.Limiter // of people who list
+	hold       uint64        // until the archive has this record, with the body of a dead event, the log keeps all
+
+	following sync.Mutex // held by follow
+	allowed   int        // rows that may be added to the archive; with following
 
 	mu         sync.Mutex
 	next       uint64 // index behind the last record that is on disk
 	ids        ids
 	window     window
 	queue      queue
-	pending    int    // accepted, but not forwarded yet
-	open       *batch // that events board
-	committing *batch // that is being written, or nil
-	finished   *batch // the last one that was written; the next but one takes its memory
-	wanted     bool   // the open batch is to be written even if it is empty
-	marks      []mark // not in the log yet
+	pending    int              // accepted, but not forwarded yet
+	open       *batch           // that events board
+	committing *batch           // that is being written, or nil
+	finished   *batch           // the last one that was written; the next but one takes its memory
+	wanted     bool             // the open batch is to be written even if it is empty
+	marks      []archive.Result // of forwarding, not in the log yet
 	marksDue   time.Time
-	notes      []event       // deliveries that were not accepted, and are not in the archive yet
+	notes      []archive.Row // deliveries that were not accepted, and are not in the archive yet
 	noteBytes  int           // of bodies
 	arrivals   *rate.Limiter // of accepted events, to measure them
 	failing    time.Time     // of the forwarder: the first failure after the last success
@@ -133,6 +106,12 @@ type Inbox struct {
 	wg   sync.WaitGroup
 }
 
+// ErrUnavailable: the event could not be stored: the disk is full, read-only
+// or broken, or the inbox is closing. The sender should repeat it.
+var ErrUnavailable = errors.New("inbox unavailable")
+
+const archiveName = "archive.db"
+
 // oldStore is the file of the store that no release contained.
 const oldStore = "inbox.db"
 
@@ -145,8 +124,8 @@ func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 	opts = opts.withDefaults()
 	in := &Inbox{
 		opts: opts, log: opts.Logger.With("room", "inbox"), background: context.WithoutCancel(ctx),
-		ids: newIDs(), window: newWindow(opts.Entries.Count), open: newBatch(nil),
-		queue: newQueue(opts.Linger), arrivals: rate.NewLimiter(busyRate, busyRate),
+		ids: newIDs(), window: newWindow(opts.Archive.Entries.Count), open: newBatch(nil),
+		queue: newQueue(opts.Linger), arrivals: rate.NewLimiter(busyRate, busyRate), turns: rate.NewLimiter(busyRead, 1),
 		kick: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	defer func() {
@@ -197,36 +176,40 @@ func (in *Inbox) openFiles(ctx context.Context) error {
 // openArchive opens the archive, and loads from it which events are repeats and which runs
 // have started.
 func (in *Inbox) openArchive(ctx context.Context) error {
-	in.archive = &archive{in: in, path: filepath.Join(in.opts.Dir, archiveName), turns: rate.NewLimiter(busyRead, 1)}
-	err := in.archive.open(ctx, nil)
+	open := func() (err error) {
+		in.archive, err = archive.Open(ctx, archive.Options{Path: filepath.Join(in.opts.Dir, archiveName), Keep: in.opts.Archive, Turn: in.turn,
+			Damaged: func(file, what string) { in.report(wal.Damage{File: file, What: what}) }})
+		return err
+	}
+	err := open()
 	for err != nil && (in.records.DropBallast() || in.records.DropSpare()) { // on a full disk
-		_ = in.archive.close()
-		err = in.archive.open(ctx, nil)
+		_ = in.archive.Close()
+		err = open()
 	}
 	if err != nil {
 		return err
 	}
-	var repeats []Delivery
-	for before := int64(math.MaxInt64); len(repeats) < in.opts.Entries.Count; {
-		rows, err := in.archive.page(ctx, "n < ? AND +status < 3", MaxPageSize, before)
-		if err != nil {
+	var repeats []archive.Delivery
+	more := true
+	for before := int64(math.MaxInt64); more && len(repeats) < in.opts.Archive.Entries.Count; {
+		var rows []archive.Row
+		if rows, more, err = in.archive.List(ctx, archive.Filter{Outcome: archive.OutcomeAccepted}, before, MaxPageSize); err != nil {
 			return err
 		}
-		if len(rows) == 0 {
-			break
-		}
 		for _, r := range rows {
-			if r.mark.status == statusForwarded {
+			before = r.Number
+			if r.Forwarding == archive.ForwardingForwarded {
 				in.queue.started.add(hashOf(r.Run))
 			}
-			repeats = append(repeats, Delivery{ID: r.ID, Run: r.Run, State: r.State, StateVersion: r.StateVersion})
+			if r.Forwarding != archive.ForwardingDead {
+				repeats = append(repeats, archive.Delivery{ID: r.ID, Run: r.Run, State: r.State, StateVersion: r.StateVersion})
+			}
 		}
-		before = rows[len(rows)-1].n
 	}
 	for _, d := range slices.Backward(repeats) {
 		in.known(d)
 	}
-	newest, err := in.archive.page(ctx, "TRUE", 1)
+	newest, _, err := in.archive.List(ctx, archive.Filter{}, math.MaxInt64, 1)
 	for _, r := range newest {
 		in.ids.seen(splitID(ulid.MustParseStrict(r.ID)))
 	}
@@ -234,7 +217,7 @@ func (in *Inbox) openArchive(ctx context.Context) error {
 }
 
 // known makes a repeat of a stored event a duplicate.
-func (in *Inbox) known(d Delivery) {
+func (in *Inbox) known(d archive.Delivery) {
 	n, tag := splitID(ulid.MustParseStrict(d.ID))
 	in.ids.seen(n, tag)
 	in.window.add(keyOf(d.Run, d.State, d.StateVersion), n)
@@ -243,7 +226,7 @@ func (in *Inbox) known(d Delivery) {
 // replay reads the log, and queues the pending events.
 func (in *Inbox) replay(ctx context.Context) error {
 	began := time.Now()
-	found, err := in.records.Load(in.archive.through.Load()+1, (&replayer{Inbox: in}).read)
+	found, err := in.records.Load(in.archive.Through()+1, (&replayer{Inbox: in}).read)
 	if err != nil {
 		return err
 	}
@@ -251,16 +234,16 @@ func (in *Inbox) replay(ctx context.Context) error {
 		in.report(d)
 	}
 	st := in.records.Stats()
-	in.archive.through.Store(min(in.archive.through.Load(), st.Next-1))
+	in.archive.Rewind(st.Next - 1)
 	in.next, in.pending = st.Next, st.Pending
 	if in.pending > 0 {
 		in.queue.unread = st.First
 	}
-	in.archive.allow(archivePace)
-	if err := in.archive.follow(ctx); err != nil {
+	in.allow(archivePace)
+	if err := in.follow(ctx); err != nil {
 		in.log.Warn("inbox: cannot write the archive", "error", err)
 	}
-	in.log.Info("inbox opened", "segments", st.Segments, "pending", in.pending, "dead", in.archive.dead.Load(), "took", time.Since(began))
+	in.log.Info("inbox opened", "segments", st.Segments, "pending", in.pending, "dead", in.archive.Dead(), "took", time.Since(began))
 	return nil
 }
 
@@ -282,15 +265,15 @@ func (r *replayer) read(idx uint64, rec []byte) {
 		last.idx, last.run = idx, hashOf(e.Run)
 	}
 	for _, m := range readMarks(rec) {
-		r.records.Done(m.idx)
-		switch last := r.last[m.idx%uint64(len(r.last))]; {
-		case m.status == statusDead:
+		r.records.Done(m.Index)
+		switch last := r.last[m.Index%uint64(len(r.last))]; {
+		case m.Forwarding == archive.ForwardingDead:
 			r.hold = idx
-			dead, _ := r.records.Read(m.idx)
+			dead, _ := r.records.Read(m.Index)
 			if e, err := readEvent(dead); err == nil {
-				r.window.forget(keyOf(e.Run, e.State, e.StateVersion), m.n)
+				r.window.forget(keyOf(e.Run, e.State, e.StateVersion), m.Number)
 			}
-		case m.status == statusForwarded && last.idx == m.idx:
+		case m.Forwarding == archive.ForwardingForwarded && last.idx == m.Index:
 			r.queue.started.add(last.run)
 		}
 	}
@@ -326,8 +309,8 @@ func (in *Inbox) Close() error {
 	if in.opts.Metrics != nil {
 		in.opts.Metrics.Unregister(in.metrics.all)
 	}
-	in.archive.allow(archivePace)
-	if err := in.archive.follow(in.background); err != nil {
+	in.allow(archivePace)
+	if err := in.follow(in.background); err != nil {
 		in.log.Warn("inbox: the archive lacks the last deliveries until the next start", "error", err)
 	}
 	if err := in.closeFiles(); err != nil {
@@ -338,7 +321,7 @@ func (in *Inbox) Close() error {
 
 func (in *Inbox) closeFiles() (err error) {
 	if in.archive != nil {
-		err = in.archive.close()
+		err = in.archive.Close()
 	}
 	if in.records != nil {
 		err = errors.Join(err, in.records.Close())
@@ -357,16 +340,10 @@ func (in *Inbox) closeFiles() (err error) {
 //
 // Errors wrap [ErrUnavailable]: the event is not stored. If ctx ends first, which
 // the error wraps too, the event may have been stored; a repeat will show it.
-func (in *Inbox) Accept(ctx context.Context, d Delivery, body []byte) (Delivery, error) {
-	if d.ReceivedAt.IsZero() {
-		d.ReceivedAt = time.Now()
-	}
-	d.Outcome, d.Forwarding, d.HasBody = OutcomeAccepted, ForwardingPending, len(body) > 0
+func (in *Inbox) Accept(ctx context.Context, d archive.Delivery, body []byte) (archive.Delivery, error) {
+	arrived(&d, body)
+	d.Outcome, d.Forwarding, d.HasBody = archive.OutcomeAccepted, archive.ForwardingPending, len(body) > 0
 	d.Attempts, d.ForwardedAt, d.ForwardError, d.DuplicateOf = 0, time.Time{}, "", ""
-	if d.Size == 0 {
-		d.Size = len(body)
-	}
-	d.clip()
 	for {
 		n, ours, b, err := in.enqueue(&d, body)
 		if err != nil {
@@ -392,9 +369,20 @@ func (in *Inbox) Accept(ctx context.Context, d Delivery, body []byte) (Delivery,
 	}
 }
 
-func (in *Inbox) duplicate(d Delivery, of int64) Delivery {
-	d.Outcome, d.DuplicateOf = OutcomeDuplicate, in.ids.id(of)
-	d.Reason, d.Detail = ReasonSeenBefore, "the same state of this run arrived as delivery "+d.DuplicateOf
+// arrived sets what each delivery has.
+func arrived(d *archive.Delivery, body []byte) {
+	if d.ReceivedAt.IsZero() {
+		d.ReceivedAt = time.Now()
+	}
+	if d.Size == 0 {
+		d.Size = len(body)
+	}
+	d.Clip()
+}
+
+func (in *Inbox) duplicate(d archive.Delivery, of int64) archive.Delivery {
+	d.Outcome, d.DuplicateOf = archive.OutcomeDuplicate, in.ids.id(of)
+	d.Reason, d.Detail = archive.ReasonSeenBefore, "the same state of this run arrived as delivery "+d.DuplicateOf
 	d.Forwarding, d.HasBody, d.ID = "", false, ""
 	d.Latency = time.Since(d.ReceivedAt)
 	return in.Log(d)
@@ -403,58 +391,13 @@ func (in *Inbox) duplicate(d Delivery, of int64) Delivery {
 // Log notes a delivery that was not accepted, and returns it with its id. It
 // doesn't wait for the disk, and never fails: if too many arrive within a moment,
 // some are not noted.
-func (in *Inbox) Log(d Delivery) Delivery { return in.addNote(d, nil) }
+func (in *Inbox) Log(d archive.Delivery) archive.Delivery { return in.addNote(d, nil) }
 
 // LogUnreadable notes an ignored delivery like Log, and keeps its body, so that
 // it can be read again.
-func (in *Inbox) LogUnreadable(d Delivery, body []byte) Delivery {
+func (in *Inbox) LogUnreadable(d archive.Delivery, body []byte) archive.Delivery {
 	d.HasBody = len(body) > 0
 	return in.addNote(d, slices.Clone(body))
-}
-
-// Limits of the deliveries that wait for the archive.
-const (
-	maxNotes     = 4096
-	maxNoteBytes = 8 << 20
-)
-
-func (in *Inbox) addNote(d Delivery, body []byte) Delivery {
-	if d.ReceivedAt.IsZero() {
-		d.ReceivedAt = time.Now()
-	}
-	if d.Size == 0 {
-		d.Size = len(body)
-	}
-	d.clip()
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	n := in.ids.next(time.Now())
-	d.ID = in.ids.id(n)
-	if len(in.notes) >= maxNotes || in.noteBytes+len(body) > maxNoteBytes {
-		in.metrics.logDropped.Inc()
-		return d
-	}
-	in.notes = append(in.notes, event{d, n, body})
-	in.noteBytes += len(body)
-	return d
-}
-
-// unarchived returns the index behind the last record, and the deliveries that wait for the
-// archive.
-func (in *Inbox) unarchived() (next uint64, notes []event) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.next, in.notes
-}
-
-// archived forgets the first deliveries that waited for the archive.
-func (in *Inbox) archived(n int) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	for _, note := range in.notes[:n] {
-		in.noteBytes -= len(note.body)
-	}
-	in.notes = slices.Clone(in.notes[n:])
 }
 
 // Health is the state of the inbox and of its forwarder.
@@ -492,7 +435,7 @@ func (in *Inbox) Health() Health {
 	down := in.down(time.Now())
 	h := Health{
 		Writable: in.unavailable() == nil, Pending: in.pending, OldestPending: at,
-		Dead: int(in.archive.dead.Load()), Unreadable: int(in.archive.unreadable.Load()), Damage: len(in.damage),
+		Dead: in.archive.Dead(), Unreadable: in.archive.Unreadable(), Damage: len(in.damage),
 		ForwarderDown: down, LastForwardError: in.lastError, Delayed: map[spacelift.Account]time.Time{},
 	}
 	if down {

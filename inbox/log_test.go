@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
 
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -88,7 +89,7 @@ func TestPowerCutAtAnyByte(t *testing.T) {
 		if h := in.Health(); h.Problem != "" || !h.Writable {
 			rt.Fatalf("health %+v", h)
 		}
-		kept := len(all(t, in, Filter{Outcome: OutcomeAccepted}, 500))
+		kept := len(all(t, in, archive.Filter{Outcome: archive.OutcomeAccepted}, 500))
 		if cut == used && kept != len(ids) {
 			rt.Fatalf("%d of %d are there without a cut", kept, len(ids))
 		}
@@ -97,9 +98,9 @@ func TestPowerCutAtAnyByte(t *testing.T) {
 			if there := err == nil; there != (n < kept) {
 				rt.Fatalf("cut at %d of %d: %d are kept, and number %d is there: %t (%v)", cut, used, kept, n, there, err)
 			}
-			want := OutcomeAccepted
+			want := archive.OutcomeAccepted
 			if n < kept {
-				want = OutcomeDuplicate
+				want = archive.OutcomeDuplicate
 			}
 			d, err := in.Accept(t.Context(), notice(runRef(n), 0, spacelift.RunStateQueued), nil)
 			if err != nil || d.Outcome != want {
@@ -236,9 +237,9 @@ func TestArchiveIsNotNeeded(t *testing.T) {
 			}
 			for i, id := range ids {
 				d, body, err := in.Get(t.Context(), id)
-				want := ForwardingPending
+				want := archive.ForwardingPending
 				if i < 100 {
-					want = ForwardingForwarded
+					want = archive.ForwardingForwarded
 				}
 				if err != nil || d.Run != runRef(i) || d.Forwarding != want || len(body) == 0 {
 					t.Fatalf("number %d is %+v with %d bytes (%v)", i, d, len(body), err)
@@ -263,11 +264,11 @@ func TestOldStoreIsRefusedWithARemedy(t *testing.T) {
 func TestMarksComeBackAsWritten(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		marks := rapid.SliceOf(rapid.Custom(func(rt *rapid.T) mark {
-			return mark{
-				idx: rapid.Uint64Range(1, 1<<40).Draw(rt, "idx"), n: rapid.Int64Range(0, 1<<60).Draw(rt, "n"),
-				status: status(rapid.IntRange(0, 9).Draw(rt, "status")), attempts: rapid.IntRange(0, 1<<20).Draw(rt, "attempts"),
-				at: rapid.Int64Range(0, 1<<42).Draw(rt, "at"), err: rapid.String().Draw(rt, "err"),
+		marks := rapid.SliceOf(rapid.Custom(func(rt *rapid.T) archive.Result {
+			return archive.Result{
+				Index: rapid.Uint64Range(1, 1<<40).Draw(rt, "index"), Number: rapid.Int64Range(0, 1<<60).Draw(rt, "number"),
+				Forwarding: rapid.SampledFrom(stages[:]).Draw(rt, "stage"), Attempts: rapid.IntRange(0, 1<<20).Draw(rt, "attempts"),
+				ForwardedAt: rapid.Int64Range(0, 1<<42).Draw(rt, "at"), Error: rapid.String().Draw(rt, "err"),
 			}
 		})).Draw(rt, "marks")
 		rec := newMarks(marks)
@@ -280,7 +281,7 @@ func TestMarksComeBackAsWritten(t *testing.T) {
 func FuzzRecord(f *testing.F) {
 	d := notice(runRef(1), 3, spacelift.RunStatePlanning)
 	f.Add(appendEvent(nil, &d, []byte(`{"a":1}`), kindEvent, makeID(1, 2)))
-	f.Add(newMarks([]mark{{idx: 7, n: 9, status: statusDead, err: "no"}}))
+	f.Add(newMarks([]archive.Result{{Index: 7, Number: 9, Forwarding: archive.ForwardingDead, Error: "no"}}))
 	f.Fuzz(func(t *testing.T, rec []byte) {
 		readMarks(rec)
 		if _, err := readEvent(rec); err != nil && !errors.Is(err, wal.ErrDamaged) {

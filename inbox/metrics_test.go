@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -107,15 +108,15 @@ func TestForgottenLogEntriesAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := prometheus.NewRegistry()
 		in := open(t, Options{Metrics: registry})
-		in.archive.mu.Lock() // as if the disk did not keep up
+		in.following.Lock() // as if the disk did not keep up
 		for range maxNotes + 5 {
-			in.Log(Delivery{Outcome: OutcomeRefused, Reason: "bad-signature"})
+			in.Log(archive.Delivery{Outcome: archive.OutcomeRefused, Reason: "bad-signature"})
 		}
-		in.archive.mu.Unlock()
+		in.following.Unlock()
 		if got := values(t, registry)["gantry_inbox_log_dropped_total"]; got != 5 {
 			t.Errorf("%v forgotten entries are counted, want 5", got)
 		}
-		if n := len(all(t, in, Filter{}, 500)); n != maxNotes {
+		if n := len(all(t, in, archive.Filter{}, 500)); n != maxNotes {
 			t.Errorf("%d entries are shown, want %d", n, maxNotes)
 		}
 	})

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -84,7 +85,7 @@ func traffic(dir string) error {
 	in, err := Open(context.Background(), Options{
 		Dir: filepath.Join(dir, "inbox"), Linger: 5 * time.Millisecond,
 		// Small, so that kills hit retention as well.
-		Entries: Budget{Count: 4000}, Bodies: Budget{Count: 800}, segment: 128 << 10,
+		Archive: archive.Budgets{Entries: archive.Budget{Count: 4000}}, Bodies: archive.Budget{Count: 800}, segment: 128 << 10,
 	})
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -47,7 +48,7 @@ func TestEveryRunArrivesInOrder(t *testing.T) {
 			rt.Fatal(err)
 		}
 		bubble(t, rt, func(t *testing.T) error {
-			opts := Options{Dir: dir, Linger: linger, Entries: Budget{Count: 80}, Bodies: Budget{Count: 16}}
+			opts := Options{Dir: dir, Linger: linger, Archive: archive.Budgets{Entries: archive.Budget{Count: 80}}, Bodies: archive.Budget{Count: 16}}
 			var answer error
 			target := &fakeTarget{fail: func(spacelift.RunRef, []managed.RunEvent) error { return answer }}
 			in := open(t, opts)
@@ -62,20 +63,20 @@ func TestEveryRunArrivesInOrder(t *testing.T) {
 					v := versions[run]
 					versions[run]++
 					d := accept(t, in, notice(run, v, life[o.n%len(life)]))
-					if d.Outcome != OutcomeAccepted {
+					if d.Outcome != archive.OutcomeAccepted {
 						return fmt.Errorf("a new event is %s", d.Outcome)
 					}
 					accepted[d.ID] = fmt.Sprintf("%s/%d", run, v)
 				case "repeat":
 					synctest.Wait()
-					page, _, err := in.List(t.Context(), Filter{Outcome: OutcomeAccepted}, 500, "")
+					page, _, err := in.List(t.Context(), archive.Filter{Outcome: archive.OutcomeAccepted}, 500, "")
 					if err != nil {
 						return err
 					}
 					if len(page) > 0 {
 						d := page[o.n%len(page)]
 						again := accept(t, in, notice(d.Run, d.StateVersion, d.State))
-						if d.Forwarding == ForwardingDead && again.Outcome == OutcomeAccepted {
+						if d.Forwarding == archive.ForwardingDead && again.Outcome == archive.OutcomeAccepted {
 							accepted[again.ID] = fmt.Sprintf("%s/%d", d.Run, d.StateVersion)
 							revived[again.ID] = true
 						} else if again.DuplicateOf != d.ID && !revived[again.DuplicateOf] {
@@ -127,7 +128,7 @@ func TestEveryRunArrivesInOrder(t *testing.T) {
 			}
 			for id, what := range accepted { // not sent: refused or late, or forgotten since
 				d, _, err := in.Get(t.Context(), id)
-				if err == nil && d.Forwarding != ForwardingDead && d.Forwarding != ForwardingLate {
+				if err == nil && d.Forwarding != archive.ForwardingDead && d.Forwarding != archive.ForwardingLate {
 					return fmt.Errorf("%s (%s) never arrived and is %s", id, what, d.Forwarding)
 				}
 			}

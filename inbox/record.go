@@ -2,10 +2,12 @@ package inbox
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -26,7 +28,7 @@ const (
 func isEvent(rec []byte) bool { return len(rec) > 0 && (rec[0] == kindEvent || rec[0] == kindAgain) }
 
 // appendEvent encodes an event with its number.
-func appendEvent(to []byte, d *Delivery, body []byte, kind byte, id ulid.ULID) []byte {
+func appendEvent(to []byte, d *archive.Delivery, body []byte, kind byte, id ulid.ULID) []byte {
 	to = append(append(to, kind), id[:]...)
 	to = binary.LittleEndian.AppendUint64(to, uint64(d.ReceivedAt.UnixNano()))
 	to = binary.AppendUvarint(to, uint64(d.Secret))
@@ -38,70 +40,57 @@ func appendEvent(to []byte, d *Delivery, body []byte, kind byte, id ulid.ULID) [
 	return append(to, body...)
 }
 
-// event is a decoded event. Its body is part of the record.
-type event struct {
-	Delivery
-	n    int64
-	body []byte
-}
-
-// readEvent decodes an event.
-func readEvent(rec []byte) (e event, err error) {
+// readEvent decodes an event. Its body is part of the record.
+func readEvent(rec []byte) (e archive.Row, err error) {
 	if len(rec) < 1+16+8 || !isEvent(rec) {
 		return e, wal.ErrDamaged
 	}
 	r := reader{rec[1:]}
 	id := ulid.ULID(r.take(16))
-	e.n, _ = splitID(id)
+	e.Number, _ = splitID(id)
 	e.ID = id.String()
 	e.ReceivedAt = time.Unix(0, int64(binary.LittleEndian.Uint64(r.take(8)))).UTC()
 	e.Secret, e.StateVersion, e.Size = int(r.number()), int(r.number()), int(r.number())
 	e.Source = r.text()
 	e.Run = spacelift.RunRef{Account: spacelift.Account(r.text()), Stack: spacelift.StackID(r.text()), Run: spacelift.RunID(r.text())}
 	e.Type, e.State = spacelift.RunType(r.text()), spacelift.RunState(r.text())
-	e.Outcome, e.Forwarding, e.body, e.HasBody = OutcomeAccepted, ForwardingPending, r.b, len(r.b) > 0
+	e.Outcome, e.Forwarding, e.Body, e.HasBody = archive.OutcomeAccepted, archive.ForwardingPending, r.b, len(r.b) > 0
 	return e, nil
 }
 
-// mark is the result of forwarding an event.
-type mark struct {
-	idx      uint64 // of the event in the log
-	n        int64
-	status   status
-	attempts int
-	at       int64 // milliseconds, when it was forwarded
-	err      string
-}
+// stages are the stages of forwarding, as marks number them.
+var stages = [...]archive.Forwarding{archive.ForwardingPending, archive.ForwardingForwarded, archive.ForwardingLate, archive.ForwardingDead}
 
-func newMarks(marks []mark) []byte {
+// newMarks encodes the results of forwarding.
+func newMarks(marks []archive.Result) []byte {
 	b := append(make([]byte, 0, 16+16*len(marks)), kindMarks)
-	var last mark
+	var last archive.Result
 	for _, m := range marks {
-		b = binary.AppendVarint(b, int64(m.idx-last.idx))
-		b = binary.AppendVarint(b, m.n-last.n)
-		b = append(b, byte(m.status))
-		b = binary.AppendUvarint(b, uint64(m.attempts))
-		b = binary.AppendVarint(b, m.at-last.at)
-		b = append(binary.AppendUvarint(b, uint64(len(m.err))), m.err...)
+		b = binary.AppendVarint(b, int64(m.Index-last.Index))
+		b = binary.AppendVarint(b, m.Number-last.Number)
+		b = append(b, byte(slices.Index(stages[:], m.Forwarding)))
+		b = binary.AppendUvarint(b, uint64(m.Attempts))
+		b = binary.AppendVarint(b, m.ForwardedAt-last.ForwardedAt)
+		b = append(binary.AppendUvarint(b, uint64(len(m.Error))), m.Error...)
 		last = m
 	}
 	return b
 }
 
 // readMarks decodes marks; an event has none.
-func readMarks(rec []byte) (marks []mark) {
+func readMarks(rec []byte) (marks []archive.Result) {
 	if len(rec) == 0 || rec[0] != kindMarks {
 		return nil
 	}
 	r := reader{rec[1:]}
-	var m mark
+	var m archive.Result
 	for len(r.b) > 0 {
-		m.idx += uint64(r.signed())
-		m.n += r.signed()
-		m.status = status(r.take(1)[0])
-		m.attempts = int(r.number())
-		m.at += r.signed()
-		m.err = r.text()
+		m.Index += uint64(r.signed())
+		m.Number += r.signed()
+		m.Forwarding = stages[min(int(r.take(1)[0]), len(stages)-1)]
+		m.Attempts = int(r.number())
+		m.ForwardedAt += r.signed()
+		m.Error = r.text()
 		marks = append(marks, m)
 	}
 	return marks

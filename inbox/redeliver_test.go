@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -37,7 +38,7 @@ func TestRefusedEventDiesAlone(t *testing.T) {
 			t.Errorf("signals (-want +got):\n%s", diff)
 		}
 		d, body, err := in.Get(t.Context(), ids[1])
-		if err != nil || d.Forwarding != ForwardingDead || d.Attempts == 0 || !strings.Contains(d.ForwardError, "payload too large") || len(body) == 0 {
+		if err != nil || d.Forwarding != archive.ForwardingDead || d.Attempts == 0 || !strings.Contains(d.ForwardError, "payload too large") || len(body) == 0 {
 			t.Errorf("refused delivery: %+v, %d bytes of body (%v)", d, len(body), err)
 		}
 		if h := in.Health(); h.ForwarderDown || h.Dead != 1 || h.Pending != 0 {
@@ -45,7 +46,7 @@ func TestRefusedEventDiesAlone(t *testing.T) {
 		}
 
 		target.change(func() { refusing = false })
-		others := func(d Delivery) bool { return d.Run.Account != "acme" }
+		others := func(d archive.Delivery) bool { return d.Run.Account != "acme" }
 		if n, err := in.RedeliverDead(t.Context(), others); n != 0 || err != nil {
 			t.Fatalf("redelivered %d of other accounts (%v), want none", n, err)
 		}
@@ -59,7 +60,7 @@ func TestRefusedEventDiesAlone(t *testing.T) {
 		if diff := cmp.Diff([][]int{{0}, {2}, {1}}, target.versions(runRef(1))); diff != "" {
 			t.Errorf("signals (-want +got):\n%s", diff)
 		}
-		if d, _, _ := in.Get(t.Context(), ids[1]); d.Forwarding != ForwardingForwarded || d.ForwardError != "" || d.ForwardedAt.IsZero() {
+		if d, _, _ := in.Get(t.Context(), ids[1]); d.Forwarding != archive.ForwardingForwarded || d.ForwardError != "" || d.ForwardedAt.IsZero() {
 			t.Errorf("redelivered: %+v", d)
 		}
 	})
@@ -71,7 +72,7 @@ func TestRedeliver(t *testing.T) {
 		dir := t.TempDir()
 		in := open(t, Options{Dir: dir})
 		d := accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued))
-		if got, err := in.Redeliver(t.Context(), d.ID); err != nil || got.Forwarding != ForwardingPending {
+		if got, err := in.Redeliver(t.Context(), d.ID); err != nil || got.Forwarding != archive.ForwardingPending {
 			t.Errorf("redeliver a pending one: %+v (%v)", got, err)
 		}
 		target := &fakeTarget{}
@@ -83,7 +84,7 @@ func TestRedeliver(t *testing.T) {
 		}
 
 		// What is on disk counts: it survives a restart before it is sent.
-		if got, err := in.Redeliver(t.Context(), d.ID); err != nil || got.Forwarding != ForwardingPending {
+		if got, err := in.Redeliver(t.Context(), d.ID); err != nil || got.Forwarding != archive.ForwardingPending {
 			t.Fatalf("redeliver a forwarded one: %+v (%v)", got, err)
 		}
 		closeInbox(t, in)
@@ -94,7 +95,7 @@ func TestRedeliver(t *testing.T) {
 			t.Errorf("%d signals, want 2", got)
 		}
 
-		ignored := in.Log(Delivery{Outcome: OutcomeIgnored, Reason: "unmanaged-stack"})
+		ignored := in.Log(archive.Delivery{Outcome: archive.OutcomeIgnored, Reason: "unmanaged-stack"})
 		if _, err := in.Redeliver(t.Context(), ignored.ID); !errors.Is(err, ErrNotRedeliverable) {
 			t.Errorf("redeliver an ignored one: %v, want ErrNotRedeliverable", err)
 		}

@@ -13,14 +13,18 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
 // small keeps few deliveries, in many small segments.
 var small = Options{
-	Entries: Budget{Count: 400}, Bodies: Budget{Count: 100, Bytes: 1 << 20}, Dead: Budget{Count: 20, Bytes: 1 << 20},
-	Ignored: Budget{Count: 80}, Refused: Budget{Count: 40}, Unreadable: Budget{Count: 10, Bytes: 10_000},
+	Archive: archive.Budgets{
+		Entries: archive.Budget{Count: 400}, Dead: archive.Budget{Count: 20, Bytes: 1 << 20},
+		Ignored: archive.Budget{Count: 80}, Refused: archive.Budget{Count: 40}, Unreadable: archive.Budget{Count: 10, Bytes: 10_000},
+	},
+	Bodies:  archive.Budget{Count: 100, Bytes: 1 << 20},
 	segment: 8 << 10,
 }
 
@@ -65,7 +69,7 @@ func TestForwardedDeliveriesLoseTheirBodyAndAreThenDeleted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d.Forwarding != ForwardingForwarded || d.Run != runRef(i) || d.HasBody != (len(body) > 0) {
+			if d.Forwarding != archive.ForwardingForwarded || d.Run != runRef(i) || d.HasBody != (len(body) > 0) {
 				t.Fatalf("number %d is %+v with %d bytes", i, d, len(body))
 			}
 			kept++
@@ -84,7 +88,7 @@ func TestForwardedDeliveriesLoseTheirBodyAndAreThenDeleted(t *testing.T) {
 		if use := logged(t, opts.Dir); use > 64<<10 {
 			t.Errorf("the log has %d bytes", use)
 		}
-		if got := accept(t, in, notice(runRef(n-1), 0, spacelift.RunStateQueued)).Outcome; got != OutcomeDuplicate {
+		if got := accept(t, in, notice(runRef(n-1), 0, spacelift.RunStateQueued)).Outcome; got != archive.OutcomeDuplicate {
 			t.Errorf("a repeat within the window is %s", got)
 		}
 		if _, err := in.Redeliver(t.Context(), ids[n-1]); err != nil {
@@ -96,11 +100,11 @@ func TestForwardedDeliveriesLoseTheirBodyAndAreThenDeleted(t *testing.T) {
 		closeInbox(t, in)
 		in = open(t, opts)
 		for _, n := range []int{n - 1, n - 300} { // of the log, of the archive
-			if got := accept(t, in, notice(runRef(n), 0, spacelift.RunStateQueued)).Outcome; got != OutcomeDuplicate {
+			if got := accept(t, in, notice(runRef(n), 0, spacelift.RunStateQueued)).Outcome; got != archive.OutcomeDuplicate {
 				t.Errorf("a repeat within the window is %s after a restart", got)
 			}
 		}
-		if got := accept(t, in, notice(runRef(0), 0, spacelift.RunStateQueued)).Outcome; got != OutcomeAccepted {
+		if got := accept(t, in, notice(runRef(0), 0, spacelift.RunStateQueued)).Outcome; got != archive.OutcomeAccepted {
 			t.Errorf("a repeat beyond the window is %s", got)
 		}
 	})
@@ -152,8 +156,8 @@ func TestPendingAndDeadOutliveEverythingElse(t *testing.T) {
 			t.Helper()
 			for _, c := range []struct {
 				id   string
-				want Forwarding
-			}{{pending.ID, ForwardingPending}, {dead.ID, ForwardingDead}} {
+				want archive.Forwarding
+			}{{pending.ID, archive.ForwardingPending}, {dead.ID, archive.ForwardingDead}} {
 				d, body, err := in.Get(t.Context(), c.id)
 				if err != nil || d.Forwarding != c.want || len(body) == 0 {
 					t.Errorf("%s: %+v with %d bytes (%v), want it %s and whole", when, d, len(body), err, c.want)
@@ -168,7 +172,7 @@ func TestPendingAndDeadOutliveEverythingElse(t *testing.T) {
 		if h := in.Health(); h.Pending != 3 || h.Dead != 1 || h.Problem != "" {
 			t.Errorf("health %+v", h)
 		}
-		if got := accept(t, in, notice(stuck, 1, spacelift.RunStateReady)).Outcome; got != OutcomeDuplicate {
+		if got := accept(t, in, notice(stuck, 1, spacelift.RunStateReady)).Outcome; got != archive.OutcomeDuplicate {
 			t.Errorf("a repeat of the pending one is %s", got)
 		}
 		target.change(func() { target.fail = nil })
@@ -195,7 +199,7 @@ func TestRepeatOfADeadEventIsForwarded(t *testing.T) {
 		in := open(t, Options{Dir: dir})
 		forward(t, in, target, ForwarderOptions{})
 		for range 2 {
-			if d := accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued)); d.Outcome != OutcomeAccepted {
+			if d := accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued)); d.Outcome != archive.OutcomeAccepted {
 				t.Fatalf("a repeat of a dead event is %s", d.Outcome)
 			}
 			synctest.Wait()
@@ -204,7 +208,7 @@ func TestRepeatOfADeadEventIsForwarded(t *testing.T) {
 		in = open(t, Options{Dir: dir})
 		target.change(func() { refuse = false })
 		forward(t, in, target, ForwarderOptions{})
-		if d := accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued)); d.Outcome != OutcomeAccepted {
+		if d := accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued)); d.Outcome != archive.OutcomeAccepted {
 			t.Errorf("a repeat of a dead event is %s after a restart", d.Outcome)
 		}
 		synctest.Wait()
@@ -233,7 +237,7 @@ func TestDeadDeliveriesBeyondTheirBudgetAreLoggedAndDeleted(t *testing.T) {
 		stop()
 		for i, id := range ids {
 			d, _, err := in.Get(t.Context(), id)
-			if gone := errors.Is(err, ErrNotFound); gone != (i < 10) || !gone && d.Forwarding != ForwardingDead {
+			if gone := errors.Is(err, ErrNotFound); gone != (i < 10) || !gone && d.Forwarding != archive.ForwardingDead {
 				t.Errorf("number %d: %+v (%v)", i, d, err)
 			}
 			if logged := strings.Contains(log.String(), `the oldest was deleted","room":"inbox","delivery":"`+id+`"`); logged != (i < 10) {
@@ -252,18 +256,18 @@ func TestRefusalsPushOutNothingElse(t *testing.T) {
 		opts := small
 		opts.Dir = t.TempDir()
 		in := open(t, opts)
-		ignored := in.Log(Delivery{Outcome: OutcomeIgnored, Reason: "unmanaged-stack"})
-		unreadable := in.LogUnreadable(Delivery{Outcome: OutcomeIgnored, Reason: "unreadable"}, []byte("{"))
+		ignored := in.Log(archive.Delivery{Outcome: archive.OutcomeIgnored, Reason: "unmanaged-stack"})
+		unreadable := in.LogUnreadable(archive.Delivery{Outcome: archive.OutcomeIgnored, Reason: "unreadable"}, []byte("{"))
 		accepted := accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued))
 		for range 100 {
 			for range 100 {
-				in.Log(Delivery{Outcome: OutcomeRefused, Reason: "bad-signature", Detail: strings.Repeat("x", 5000)})
+				in.Log(archive.Delivery{Outcome: archive.OutcomeRefused, Reason: "bad-signature", Detail: strings.Repeat("x", 5000)})
 			}
 			pass(time.Second)
 		}
 		pass(time.Minute)
 		synctest.Wait()
-		if n := len(all(t, in, Filter{Outcome: OutcomeRefused}, 100)); n != 40 {
+		if n := len(all(t, in, archive.Filter{Outcome: archive.OutcomeRefused}, 100)); n != 40 {
 			t.Errorf("%d refused deliveries are kept, want 40", n)
 		}
 		for _, id := range []string{ignored.ID, accepted.ID, unreadable.ID} {
@@ -283,13 +287,13 @@ func TestUnreadableBodiesAreKept(t *testing.T) {
 		in := open(t, opts)
 		var ids []string
 		for i := range 30 {
-			ids = append(ids, in.LogUnreadable(Delivery{Outcome: OutcomeIgnored, Reason: "unreadable"}, make([]byte, 1000+i)).ID)
+			ids = append(ids, in.LogUnreadable(archive.Delivery{Outcome: archive.OutcomeIgnored, Reason: "unreadable"}, make([]byte, 1000+i)).ID)
 		}
 		check := func(when string, kept int) {
 			t.Helper()
 			for i, id := range ids {
 				d, body, err := in.Get(t.Context(), id)
-				if there := err == nil; there != (i >= len(ids)-kept) || there && (!d.HasBody || len(body) != 1000+i || d.Outcome != OutcomeIgnored) {
+				if there := err == nil; there != (i >= len(ids)-kept) || there && (!d.HasBody || len(body) != 1000+i || d.Outcome != archive.OutcomeIgnored) {
 					t.Errorf("%s: number %d is %+v with %d bytes (%v)", when, i, d, len(body), err)
 				}
 			}
@@ -301,7 +305,7 @@ func TestUnreadableBodiesAreKept(t *testing.T) {
 		pass(time.Minute)
 		synctest.Wait()
 		check("after trimming", 9) // 10 by number, 9 by bytes
-		page, _, err := in.List(t.Context(), Filter{Reason: "unreadable"}, 0, "")
+		page, _, err := in.List(t.Context(), archive.Filter{Reason: "unreadable"}, 0, "")
 		if err != nil || len(page) != 9 || !page[0].HasBody {
 			t.Errorf("the list shows %+v (%v)", page, err)
 		}
@@ -342,7 +346,7 @@ func TestNoAnswerOrSignalBeforeTheFlush(t *testing.T) {
 	target := &fakeTarget{}
 	forward(t, in, target, ForwarderOptions{})
 	held.Store(true)
-	answers := make(chan Delivery, 2)
+	answers := make(chan archive.Delivery, 2)
 	for range 2 { // the second one is a twin, and must not be answered before the first is stored
 		go func() { answers <- accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued)) }()
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -46,8 +47,8 @@ func runRef(n int) spacelift.RunRef {
 }
 
 // notice is the delivery of an event.
-func notice(run spacelift.RunRef, version int, state spacelift.RunState) Delivery {
-	return Delivery{Run: run, Type: spacelift.RunTypeTracked, State: state, StateVersion: version, Source: "192.0.2.7"}
+func notice(run spacelift.RunRef, version int, state spacelift.RunState) archive.Delivery {
+	return archive.Delivery{Run: run, Type: spacelift.RunTypeTracked, State: state, StateVersion: version, Source: "192.0.2.7"}
 }
 
 // life is the states a tracked run passes, its versions being their places.
@@ -57,7 +58,7 @@ var life = []spacelift.RunState{
 	spacelift.RunStateFinished,
 }
 
-func accept(t testing.TB, in *Inbox, d Delivery) Delivery {
+func accept(t testing.TB, in *Inbox, d archive.Delivery) archive.Delivery {
 	t.Helper()
 	d, err := in.Accept(context.Background(), d, []byte(`{"state":"`+string(d.State)+`"}`))
 	if err != nil {

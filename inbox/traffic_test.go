@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -15,7 +16,7 @@ func TestTraffic(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{})
-		in.Log(Delivery{Outcome: OutcomeRefused, Reason: "signature-missing"}) // a day before
+		in.Log(archive.Delivery{Outcome: archive.OutcomeRefused, Reason: "signature-missing"}) // a day before
 		pass(24 * time.Hour)
 		since := time.Now()
 		accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued))
@@ -24,14 +25,14 @@ func TestTraffic(t *testing.T) {
 		stop()
 		second := time.Now().UTC()
 		accept(t, in, notice(runRef(1), 1, spacelift.RunStateReady))
-		in.Log(Delivery{Outcome: OutcomeIgnored, Reason: "unmanaged-stack", Run: runRef(3)})
-		in.Log(Delivery{Outcome: OutcomeIgnored, Reason: "unmanaged-stack", Run: runRef(4)})
-		in.Log(Delivery{Outcome: OutcomeRefused, Reason: "signature-mismatch"})
+		in.Log(archive.Delivery{Outcome: archive.OutcomeIgnored, Reason: "unmanaged-stack", Run: runRef(3)})
+		in.Log(archive.Delivery{Outcome: archive.OutcomeIgnored, Reason: "unmanaged-stack", Run: runRef(4)})
+		in.Log(archive.Delivery{Outcome: archive.OutcomeRefused, Reason: "signature-mismatch"})
 		got, err := in.Traffic(t.Context(), since)
-		want := []Traffic{
-			{Outcome: OutcomeRefused, Reason: "signature-mismatch", Count: 1, Last: second},
-			{Account: "acme", Outcome: OutcomeAccepted, Count: 2, Last: second},
-			{Account: "acme", Outcome: OutcomeIgnored, Reason: "unmanaged-stack", Count: 2, Last: second},
+		want := []archive.Traffic{
+			{Outcome: archive.OutcomeRefused, Reason: "signature-mismatch", Count: 1, Last: second},
+			{Account: "acme", Outcome: archive.OutcomeAccepted, Count: 2, Last: second},
+			{Account: "acme", Outcome: archive.OutcomeIgnored, Reason: "unmanaged-stack", Count: 2, Last: second},
 		}
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("%v (-want +got):\n%s", err, diff)

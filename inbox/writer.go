@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -27,7 +28,7 @@ type item struct {
 type batch struct {
 	items []item
 	recs  []byte // of the items
-	marks []mark
+	marks []archive.Result
 	done  chan struct{}
 	err   error
 	ended time.Time
@@ -42,7 +43,7 @@ const (
 // enqueue adds an event to the open batch. It returns its number, and the batch to
 // wait for. If the event is a repeat it is not ours: the number and the batch are
 // those of the first one, and the batch is nil if that is stored.
-func (in *Inbox) enqueue(d *Delivery, body []byte) (n int64, ours bool, b *batch, err error) {
+func (in *Inbox) enqueue(d *archive.Delivery, body []byte) (n int64, ours bool, b *batch, err error) {
 	k := keyOf(d.Run, d.State, d.StateVersion)
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -63,7 +64,7 @@ func (in *Inbox) enqueue(d *Delivery, body []byte) (n int64, ours bool, b *batch
 }
 
 // board puts an event into the open batch. Called with mu held.
-func (in *Inbox) board(d *Delivery, body []byte, kind byte, n int64, k key) *batch {
+func (in *Inbox) board(d *archive.Delivery, body []byte, kind byte, n int64, k key) *batch {
 	b := in.open
 	start := len(b.recs)
 	b.recs = appendEvent(b.recs, d, body, kind, makeID(n, in.ids.tag))
@@ -83,6 +84,19 @@ func newBatch(old *batch) *batch {
 		b.items, b.recs = old.items[:0], old.recs[:0]
 	}
 	return b
+}
+
+// wait waits until a batch is on disk.
+func (b *batch) wait(ctx context.Context) error {
+	select {
+	case <-b.done:
+		if b.err != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, b.err)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
+	}
 }
 
 // unavailable returns why no event can be stored. Called with mu held.
@@ -245,19 +259,25 @@ func (in *Inbox) housekeeper() {
 // written.
 func (in *Inbox) tidy(ctx context.Context, tight bool) {
 	keep := wal.Retention{Count: in.opts.Bodies.Count, Bytes: in.opts.Bodies.Bytes}
-	in.archive.allow(archivePace)
+	in.allow(archivePace)
 	if tight {
-		in.archive.allow(math.MaxInt)
+		in.allow(math.MaxInt)
 		keep = wal.Retention{}
 		in.records.DropBallast()
 	}
-	err := errors.Join(in.archive.follow(ctx), in.archive.trim(ctx, tight, in.records.Stats().First))
-	if keep.Through = in.archive.through.Load(); keep.Through >= in.hold {
+	err := in.follow(ctx)
+	lost, trimErr := in.archive.Trim(ctx, in.records.Stats().First, tight)
+	for _, n := range lost {
+		in.metrics.deadExpired.Inc()
+		in.log.Error("inbox: too many dead deliveries; the oldest was deleted", "delivery", in.ids.id(n))
+	}
+	err = errors.Join(err, trimErr)
+	if keep.Through = in.archive.Through(); keep.Through >= in.hold {
 		if err != nil && tight {
 			keep.Through = math.MaxUint64
 		}
 		err = errors.Join(err, in.records.Trim(keep, func() error { // what the archive has of it is on disk before
-			if err := in.archive.flush(ctx); !tight {
+			if err := in.archive.Flush(ctx); !tight {
 				return err
 			}
 			return nil

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/gantryhq/gantry/inbox/archive"
+
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
@@ -19,14 +21,14 @@ import (
 
 // Inbox is the subset of *inbox.Inbox that the server uses.
 type Inbox interface {
-	Accept(context.Context, inbox.Delivery, []byte) (inbox.Delivery, error)
-	Log(inbox.Delivery) inbox.Delivery
-	LogUnreadable(inbox.Delivery, []byte) inbox.Delivery
-	List(ctx context.Context, f inbox.Filter, pageSize int, pageToken string) ([]inbox.Delivery, string, error)
-	Get(ctx context.Context, id string) (inbox.Delivery, []byte, error)
-	Redeliver(ctx context.Context, id string) (inbox.Delivery, error)
-	RedeliverDead(ctx context.Context, only func(inbox.Delivery) bool) (int, error)
-	Traffic(ctx context.Context, since time.Time) ([]inbox.Traffic, error)
+	Accept(context.Context, archive.Delivery, []byte) (archive.Delivery, error)
+	Log(archive.Delivery) archive.Delivery
+	LogUnreadable(archive.Delivery, []byte) archive.Delivery
+	List(ctx context.Context, f archive.Filter, pageSize int, pageToken string) ([]archive.Delivery, string, error)
+	Get(ctx context.Context, id string) (archive.Delivery, []byte, error)
+	Redeliver(ctx context.Context, id string) (archive.Delivery, error)
+	RedeliverDead(ctx context.Context, only func(archive.Delivery) bool) (int, error)
+	Traffic(ctx context.Context, since time.Time) ([]archive.Traffic, error)
 	Health() inbox.Health
 	IDSuffix() string
 }

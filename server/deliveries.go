@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gantryhq/gantry/inbox/archive"
+
 	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
@@ -24,8 +26,8 @@ func (h *handlers) ListDeliveries(ctx context.Context, req genserver.ListDeliver
 	if err != nil {
 		return nil, err
 	}
-	filter := inbox.Filter{
-		Outcome: inbox.Outcome(deref(p.Outcome)), Forwarding: inbox.Forwarding(deref(p.Forwarding)), Reason: deref(p.Reason),
+	filter := archive.Filter{
+		Outcome: archive.Outcome(deref(p.Outcome)), Forwarding: archive.Forwarding(deref(p.Forwarding)), Reason: deref(p.Reason),
 		Account: spacelift.Account(deref(p.Account)), Stack: spacelift.StackID(deref(p.Stack)), Run: spacelift.RunID(deref(p.Run)),
 		Since: deref(p.Since), Until: deref(p.Until), Only: sees,
 	}
@@ -86,10 +88,10 @@ func (h *handlers) GetDelivery(ctx context.Context, req genserver.GetDeliveryReq
 }
 
 // delivery reads a delivery that the caller has a role for.
-func (h *handlers) delivery(ctx context.Context, role authority.Role, id string) (inbox.Delivery, []byte, error) {
+func (h *handlers) delivery(ctx context.Context, role authority.Role, id string) (archive.Delivery, []byte, error) {
 	sees, err := h.sees(ctx, role)
 	if err != nil {
-		return inbox.Delivery{}, nil, err
+		return archive.Delivery{}, nil, err
 	}
 	d, body, err := h.inbox.Get(ctx, id)
 	if err == nil && !sees(d) {
@@ -105,19 +107,19 @@ func (h *handlers) delivery(ctx context.Context, role authority.Role, id string)
 // accounts that Gantry no longer serves stay in the inbox, but are not shown. Requests
 // that named no account, or one that is not configured, are shown, because they reached
 // no other Gantry.
-func (h *handlers) shows(d inbox.Delivery) bool {
+func (h *handlers) shows(d archive.Delivery) bool {
 	return d.Run.Account == "" || d.Reason == reasonUnknownAccount || h.door.account(d.Run.Account) != nil
 }
 
 // Redeliver forwards one delivery again. One that could not be read is read again
 // first: a newer Gantry may be able to.
 func (h *handlers) Redeliver(ctx context.Context, req genserver.RedeliverRequestObject) (genserver.RedeliverResponseObject, error) {
-	d, err := doOnce(ctx, h.replays, callOf(ctx).change, func() (inbox.Delivery, error) {
+	d, err := doOnce(ctx, h.replays, callOf(ctx).change, func() (archive.Delivery, error) {
 		d, body, err := h.delivery(ctx, authority.RoleOperator, req.Delivery)
 		if err != nil {
 			return d, err
 		}
-		if d.Outcome == inbox.OutcomeIgnored && len(body) > 0 {
+		if d.Outcome == archive.OutcomeIgnored && len(body) > 0 {
 			return h.door.readAgain(ctx, d, body)
 		}
 		return h.inbox.Redeliver(ctx, req.Delivery)
@@ -146,7 +148,7 @@ func (h *handlers) RedeliverDead(ctx context.Context, _ genserver.RedeliverDeadR
 	return genserver.RedeliverDead202JSONResponse{Redelivered: n, Replicas: replicas}, nil
 }
 
-func (h *handlers) toAPIDelivery(d inbox.Delivery) api.Delivery {
+func (h *handlers) toAPIDelivery(d archive.Delivery) api.Delivery {
 	a := api.Delivery{
 		ID: d.ID, ReceivedAt: d.ReceivedAt, Source: d.Source, Replica: h.replica, Outcome: api.Outcome(d.Outcome),
 		Reason: nonEmpty(d.Reason), Detail: nonEmpty(d.Detail),

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/gantryhq/gantry/inbox/archive"
+
 	"go.temporal.io/api/workflowservice/v1"
 
 	"github.com/gantryhq/gantry/decide/chain"
@@ -25,10 +27,10 @@ const foreign = "initech"
 // watchedInbox notes which deliveries a redelivery of all dead ones is about.
 type watchedInbox struct {
 	*inbox.Inbox
-	only func(inbox.Delivery) bool
+	only func(archive.Delivery) bool
 }
 
-func (i *watchedInbox) RedeliverDead(_ context.Context, only func(inbox.Delivery) bool) (int, error) {
+func (i *watchedInbox) RedeliverDead(_ context.Context, only func(archive.Delivery) bool) (int, error) {
 	i.only = only
 	return 0, nil
 }
@@ -126,7 +128,7 @@ func TestForeignAccounts(t *testing.T) {
 				t.Fatalf("%d %s", w.Code, w.Body)
 			}
 			of := func(account spacelift.Account) bool {
-				return box.only(inbox.Delivery{Outcome: inbox.OutcomeAccepted, Run: spacelift.RunRef{Account: account}})
+				return box.only(archive.Delivery{Outcome: archive.OutcomeAccepted, Run: spacelift.RunRef{Account: account}})
 			}
 			if of(foreign) || !of("acme") {
 				t.Errorf("of %s: %t, of acme: %t", foreign, of(foreign), of("acme"))

@@ -6,12 +6,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gantryhq/gantry/inbox/archive"
+
 	"github.com/go-json-experiment/json/jsontext"
 	json "github.com/go-json-experiment/json/v1" // encoding/json in a third of the time
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
-	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -19,7 +20,7 @@ import (
 // member that can't be read is left out, and named in the event's Unread. What
 // accepting read of the body, the run, its type, its state and the state's
 // version, comes from the delivery.
-func DecodeNotification(d inbox.Delivery, body []byte) managed.RunEvent {
+func DecodeNotification(d archive.Delivery, body []byte) managed.RunEvent {
 	n, unread := decodeNotification(body)
 	e := managed.RunEvent{
 		Run: d.Run, Type: d.Type, State: d.State, StateVersion: d.StateVersion,

@@ -9,12 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/inbox/archive"
+
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
-	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/openapi"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
@@ -62,7 +63,7 @@ func TestAnyMemberMayHaveAnyType(t *testing.T) {
 // decodedBut checks that the event lacks nothing but a member.
 func decodedBut(t *testing.T, path, kind, body string) {
 	t.Helper()
-	d := inbox.Delivery{Run: spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01"}, State: "UNCONFIRMED", StateVersion: 5, ReceivedAt: time.Now()}
+	d := archive.Delivery{Run: spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01"}, State: "UNCONFIRMED", StateVersion: 5, ReceivedAt: time.Now()}
 	e := server.DecodeNotification(d, []byte(body))
 	for _, unread := range e.Unread {
 		if !strings.HasPrefix(unread, path) {
@@ -83,7 +84,7 @@ func decodedBut(t *testing.T, path, kind, body string) {
 
 func TestEachMemberIsDecodedAlone(t *testing.T) {
 	at := time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
-	d := inbox.Delivery{
+	d := archive.Delivery{
 		ID: "01KDX4A7B3C5D7E9F1G3H5J7K9", ReceivedAt: at, Run: spacelift.RunRef{Account: "acme", Stack: "network", Run: "01"},
 		Type: "TRACKED", State: "UNCONFIRMED", StateVersion: 5,
 	}
@@ -131,7 +132,7 @@ func TestEachMemberIsDecodedAlone(t *testing.T) {
 func FuzzDecodeNotification(f *testing.F) {
 	f.Add([]byte(`{"run":{"commit":{"hash":"9f2c","message":["a"]},"delta":{"added":1.5}},"stack":{"labels":["a",7]}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		d := inbox.Delivery{Run: spacelift.RunRef{Account: "acme", Stack: "s", Run: "1"}, State: "QUEUED", ReceivedAt: time.Unix(1767261661, 0)}
+		d := archive.Delivery{Run: spacelift.RunRef{Account: "acme", Stack: "s", Run: "1"}, State: "QUEUED", ReceivedAt: time.Unix(1767261661, 0)}
 		e := server.DecodeNotification(d, body)
 		if e.Run != d.Run || e.State != d.State || len(e.Unread) > managed.MaxUnread {
 			t.Errorf("%q: %+v", body, e)
@@ -246,24 +247,24 @@ func TestNoOtherAccountSignsWhatCannotBeRead(t *testing.T) {
 type keepingInbox struct {
 	server.Inbox
 	bodies map[string]string
-	kept   map[string]inbox.Delivery
+	kept   map[string]archive.Delivery
 }
 
 // keepBodies gives the rig another server whose inbox keeps unreadable bodies.
 func (r *rig) keepBodies() *keepingInbox {
-	box := &keepingInbox{Inbox: r.inbox, bodies: map[string]string{}, kept: map[string]inbox.Delivery{}}
+	box := &keepingInbox{Inbox: r.inbox, bodies: map[string]string{}, kept: map[string]archive.Delivery{}}
 	r.handler = r.serve(box)
 	return box
 }
 
-func (k *keepingInbox) LogUnreadable(d inbox.Delivery, body []byte) inbox.Delivery {
+func (k *keepingInbox) LogUnreadable(d archive.Delivery, body []byte) archive.Delivery {
 	d = k.Log(d)
 	d.HasBody = true
 	k.bodies[d.ID], k.kept[d.ID] = string(body), d
 	return d
 }
 
-func (k *keepingInbox) Get(ctx context.Context, id string) (inbox.Delivery, []byte, error) {
+func (k *keepingInbox) Get(ctx context.Context, id string) (archive.Delivery, []byte, error) {
 	if d, ok := k.kept[id]; ok {
 		return d, []byte(k.bodies[id]), nil
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gantryhq/gantry/inbox/archive"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gantryhq/gantry/gen/api"
@@ -196,7 +198,7 @@ type deadInbox struct {
 	dead int
 }
 
-func (d *deadInbox) RedeliverDead(context.Context, func(inbox.Delivery) bool) (int, error) {
+func (d *deadInbox) RedeliverDead(context.Context, func(archive.Delivery) bool) (int, error) {
 	n := d.dead
 	d.dead = 0
 	return n, nil

@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/gantryhq/gantry/inbox/archive"
+
 	"github.com/gantryhq/gantry/authority"
 	genserver "github.com/gantryhq/gantry/gen/server"
-	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -134,13 +135,13 @@ func (h *handlers) directories(ctx context.Context, accounts []spacelift.Account
 
 // sees returns a function that reports whether the caller has a role for a delivery.
 // One that belongs to no account that is served is for those whose role holds everywhere.
-func (h *handlers) sees(ctx context.Context, role authority.Role) (func(inbox.Delivery) bool, error) {
+func (h *handlers) sees(ctx context.Context, role authority.Role) (func(archive.Delivery) bool, error) {
 	may, err := h.scope(ctx, role, h.served()...)
 	if err != nil {
 		return nil, err
 	}
 	everywhere := principalOf(ctx).HasEverywhere(role)
-	return func(d inbox.Delivery) bool {
+	return func(d archive.Delivery) bool {
 		if !h.shows(d) {
 			return false
 		}

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gantryhq/gantry/inbox/archive"
+
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
 	commonpb "go.temporal.io/api/common/v1"
@@ -27,7 +29,6 @@ import (
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/gen/api"
-	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -203,7 +204,7 @@ func TestScopes(t *testing.T) {
 		"getDelivery":    {got: found},
 		"redeliver":      {got: found},
 		"redeliverDead": {got: func(_ *rig, w *httptest.ResponseRecorder) bool {
-			return w.Code == http.StatusAccepted && box.only(inbox.Delivery{Outcome: inbox.OutcomeAccepted, Run: theRun})
+			return w.Code == http.StatusAccepted && box.only(archive.Delivery{Outcome: archive.OutcomeAccepted, Run: theRun})
 		}},
 	}
 	walked := 0

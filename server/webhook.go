@@ -8,11 +8,12 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gantryhq/gantry/inbox/archive"
+
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
-	"github.com/gantryhq/gantry/inbox"
 )
 
 // ReceiveNotification stores a run event durably and answers; the inbox takes
@@ -38,7 +39,7 @@ func (h *handlers) ReceiveNotification(ctx context.Context, req genserver.Receiv
 
 // identify reads what an authentic request is about. It is ignored for the
 // reason in why, or refused if another account would have had to sign it.
-func (f *frontDoor) identify(r *request) (d inbox.Delivery, why *notForUs, err *refused) {
+func (f *frontDoor) identify(r *request) (d archive.Delivery, why *notForUs, err *refused) {
 	d = r.delivery
 	if len(r.body) == 0 {
 		return d, &notForUs{reasonBodyEmpty, "the body is empty"}, nil
@@ -70,7 +71,7 @@ func notJSON(err error) *notForUs {
 
 // vouch makes sure that a secret of the account signed for it: an account's
 // secret can't sign for another.
-func (f *frontDoor) vouch(r *request, d *inbox.Delivery) (*notForUs, *refused) {
+func (f *frontDoor) vouch(r *request, d *archive.Delivery) (*notForUs, *refused) {
 	if i := slices.IndexFunc(r.signers, func(s signer) bool { return s.Name == d.Run.Account }); i >= 0 {
 		d.Secret = r.signers[i].key.place
 		return nil, nil
@@ -81,17 +82,17 @@ func (f *frontDoor) vouch(r *request, d *inbox.Delivery) (*notForUs, *refused) {
 	return nil, notAuthentic(reasonOtherAccount, fmt.Sprintf("a secret of account %s signed a notification of account %s", r.signers[0].Name, d.Run.Account))
 }
 
-func (f *frontDoor) accept(ctx context.Context, d inbox.Delivery, body []byte) (inbox.Delivery, error) {
+func (f *frontDoor) accept(ctx context.Context, d archive.Delivery, body []byte) (archive.Delivery, error) {
 	d.Latency = time.Since(d.ReceivedAt)
 	stored, err := f.inbox.Accept(ctx, d, body)
 	if err != nil {
 		f.metrics.unavailable.Inc()
-		d.Outcome, d.Reason, d.Detail = inbox.OutcomeUnavailable, reasonNotStored, "the inbox can't be written"
+		d.Outcome, d.Reason, d.Detail = archive.OutcomeUnavailable, reasonNotStored, "the inbox can't be written"
 		d = f.inbox.Log(d)
 		f.logDelivery(ctx, slog.LevelError, d, slog.Any("error", err))
 		return d, err
 	}
-	if stored.Outcome == inbox.OutcomeDuplicate {
+	if stored.Outcome == archive.OutcomeDuplicate {
 		f.metrics.duplicate.Inc()
 	} else {
 		f.metrics.accepted.Inc()
@@ -101,10 +102,10 @@ func (f *frontDoor) accept(ctx context.Context, d inbox.Delivery, body []byte) (
 	return stored, nil
 }
 
-func (f *frontDoor) ignore(ctx context.Context, d inbox.Delivery, body []byte, why *notForUs) inbox.Delivery {
+func (f *frontDoor) ignore(ctx context.Context, d archive.Delivery, body []byte, why *notForUs) archive.Delivery {
 	f.metrics.ignored.add(why.reason)
 	f.metrics.ackLatency.Observe(time.Since(d.ReceivedAt).Seconds())
-	d.Outcome, d.Reason, d.Detail, d.Latency = inbox.OutcomeIgnored, why.reason, why.detail, time.Since(d.ReceivedAt)
+	d.Outcome, d.Reason, d.Detail, d.Latency = archive.OutcomeIgnored, why.reason, why.detail, time.Since(d.ReceivedAt)
 	if why.mayBecomeReadable() {
 		d = f.inbox.LogUnreadable(d, body)
 		f.unreadable.add(d)
@@ -116,9 +117,9 @@ func (f *frontDoor) ignore(ctx context.Context, d inbox.Delivery, body []byte, w
 }
 
 // refuseSigned refuses a request that some secret did sign.
-func (f *frontDoor) refuseSigned(ctx context.Context, d inbox.Delivery, depth int, why *refused) error {
+func (f *frontDoor) refuseSigned(ctx context.Context, d archive.Delivery, depth int, why *refused) error {
 	f.metrics.refused.add(why.reason)
-	d.Outcome, d.Reason, d.Detail, d.Latency = inbox.OutcomeRefused, why.reason, *why.problem.Detail, time.Since(d.ReceivedAt)
+	d.Outcome, d.Reason, d.Detail, d.Latency = archive.OutcomeRefused, why.reason, *why.problem.Detail, time.Since(d.ReceivedAt)
 	d = f.inbox.Log(d)
 	f.logDelivery(ctx, slog.LevelWarn, d)
 	p := why.problem
@@ -127,7 +128,7 @@ func (f *frontDoor) refuseSigned(ctx context.Context, d inbox.Delivery, depth in
 }
 
 // logDelivery writes the log line of a request to the webhook.
-func (f *frontDoor) logDelivery(ctx context.Context, level slog.Level, d inbox.Delivery, more ...slog.Attr) {
+func (f *frontDoor) logDelivery(ctx context.Context, level slog.Level, d archive.Delivery, more ...slog.Attr) {
 	if !f.log.Enabled(ctx, level) {
 		return
 	}
@@ -147,7 +148,7 @@ func (f *frontDoor) logDelivery(ctx context.Context, level slog.Level, d inbox.D
 	_ = f.log.Handler().Handle(ctx, r) // a logger ignores errors as well
 }
 
-func toAPIReceipt(d inbox.Delivery) genserver.ReceiveNotificationResponseObject {
+func toAPIReceipt(d archive.Delivery) genserver.ReceiveNotificationResponseObject {
 	return genserver.ReceiveNotification202JSONResponse{
 		Delivery: d.ID, Outcome: api.Outcome(d.Outcome), Reason: nonEmpty(d.Reason), Detail: nonEmpty(d.Detail),
 	}
@@ -155,7 +156,7 @@ func toAPIReceipt(d inbox.Delivery) genserver.ReceiveNotificationResponseObject 
 
 // readAgain accepts an unreadable delivery whose body was kept, as a new one.
 // Otherwise the error is a *stillUnreadableError.
-func (f *frontDoor) readAgain(ctx context.Context, d inbox.Delivery, body []byte) (inbox.Delivery, error) {
+func (f *frontDoor) readAgain(ctx context.Context, d archive.Delivery, body []byte) (archive.Delivery, error) {
 	signer := d.Run.Account
 	n, err := readNotification(body)
 	if err != nil {

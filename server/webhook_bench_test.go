@@ -10,9 +10,10 @@ import (
 	"os"
 	"testing"
 
+	"github.com/gantryhq/gantry/inbox/archive"
+
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -20,8 +21,8 @@ import (
 // instantInbox stores nothing.
 type instantInbox struct{ server.Inbox }
 
-func (instantInbox) Accept(_ context.Context, d inbox.Delivery, _ []byte) (inbox.Delivery, error) {
-	d.ID, d.Outcome = "01KDX4A7B3C5D7E9F1G3H5J7K9", inbox.OutcomeAccepted
+func (instantInbox) Accept(_ context.Context, d archive.Delivery, _ []byte) (archive.Delivery, error) {
+	d.ID, d.Outcome = "01KDX4A7B3C5D7E9F1G3H5J7K9", archive.OutcomeAccepted
 	return d, nil
 }
 

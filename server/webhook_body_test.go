@@ -12,8 +12,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/gantryhq/gantry/inbox/archive"
+
 	"github.com/gantryhq/gantry/gen/api"
-	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -90,7 +91,7 @@ type holdingInbox struct {
 	left, stored chan struct{}
 }
 
-func (h *holdingInbox) Accept(ctx context.Context, d inbox.Delivery, body []byte) (inbox.Delivery, error) {
+func (h *holdingInbox) Accept(ctx context.Context, d archive.Delivery, body []byte) (archive.Delivery, error) {
 	h.stored <- struct{}{}
 	<-h.left
 	return h.Inbox.Accept(ctx, d, body)

@@ -7,7 +7,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/gantryhq/gantry/inbox"
+	"github.com/gantryhq/gantry/inbox/archive"
+
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/untrusted"
 )
@@ -107,7 +108,7 @@ func (n *notification) ref() spacelift.RunRef {
 }
 
 // describe adds what the notification says to the delivery.
-func (n *notification) describe(d *inbox.Delivery) {
+func (n *notification) describe(d *archive.Delivery) {
 	signer := d.Run.Account
 	if d.Run = n.ref(); d.Run.Account == "" {
 		d.Run.Account = signer

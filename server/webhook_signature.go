@@ -14,10 +14,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gantryhq/gantry/inbox/archive"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gantryhq/gantry/gen/api"
-	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -114,9 +115,9 @@ func (a *guarded) liveKeys() []*signingKey {
 // server it is the request's body.
 type request struct {
 	body     []byte
-	held     int64          // of the budget for bodies
-	delivery inbox.Delivery // as far as it is known
-	from     netip.Prefix   // the source
+	held     int64            // of the budget for bodies
+	delivery archive.Delivery // as far as it is known
+	from     netip.Prefix     // the source
 	signers  []signer
 	depth    int // of the request's path
 	room     [firstChunk]byte
@@ -130,7 +131,7 @@ var requests = sync.Pool{New: func() any { return new(request) }}
 func (f *frontDoor) finish(r *request) {
 	f.bodies.release(r.from, r.held)
 	clear(r.signers)
-	r.body, r.held, r.delivery, r.from, r.signers, r.depth = nil, 0, inbox.Delivery{}, netip.Prefix{}, r.signers[:0], 0
+	r.body, r.held, r.delivery, r.from, r.signers, r.depth = nil, 0, archive.Delivery{}, netip.Prefix{}, r.signers[:0], 0
 	requests.Put(r)
 }
 
@@ -155,7 +156,7 @@ func (f *frontDoor) admit(next http.HandlerFunc) http.HandlerFunc {
 		source := f.sources.of(r)
 		req := requests.Get().(*request)
 		defer f.finish(req)
-		req.delivery = inbox.Delivery{ReceivedAt: time.Now(), Source: sourceName(source, r), Size: int(max(0, r.ContentLength))}
+		req.delivery = archive.Delivery{ReceivedAt: time.Now(), Source: sourceName(source, r), Size: int(max(0, r.ContentLength))}
 		req.from, req.depth = Neighborhood(source), depthOf(r)
 		err := f.authenticate(r, req)
 		if err != nil {
@@ -308,7 +309,7 @@ func (f *frontDoor) refuse(w http.ResponseWriter, r *http.Request, req *request,
 		}
 	}
 	f.metrics.refused.add(why.reason)
-	d.Outcome, d.Reason, d.Detail, d.Latency = inbox.OutcomeRefused, why.reason, *why.problem.Detail, time.Since(d.ReceivedAt)
+	d.Outcome, d.Reason, d.Detail, d.Latency = archive.OutcomeRefused, why.reason, *why.problem.Detail, time.Since(d.ReceivedAt)
 	d = f.inbox.Log(d)
 	f.logDelivery(r.Context(), slog.LevelWarn, d)
 	p := why.problem

@@ -5,8 +5,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gantryhq/gantry/inbox/archive"
+
 	"github.com/gantryhq/gantry/decide/reconcile"
-	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -32,7 +33,7 @@ func newUnreadableEvents() *unreadableEvents {
 	return &unreadableEvents{accounts: map[spacelift.Account]unreadable{}}
 }
 
-func (u *unreadableEvents) add(d inbox.Delivery) {
+func (u *unreadableEvents) add(d archive.Delivery) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	e := u.accounts[d.Run.Account]

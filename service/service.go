@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gantryhq/gantry/inbox/archive"
+
 	"github.com/pires/go-proxyproto"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -299,9 +301,11 @@ func (p *process) openInbox(ctx context.Context) (*inbox.Inbox, error) {
 	o := p.Options
 	box, err := inbox.Open(ctx, inbox.Options{
 		Dir: o.Config.Data, Metrics: p.registry, Logger: o.Log, Linger: o.Config.Inbox.Linger, LockWait: cmp.Or(o.LockWait, 30*time.Second),
-		Entries: inbox.Budget{Count: o.Config.Inbox.EntryCount, Bytes: o.Config.Inbox.EntryBytes},
-		Bodies:  inbox.Budget{Count: o.Config.Inbox.BodyCount, Bytes: o.Config.Inbox.BodyBytes},
-		Ignored: inbox.Budget{Count: o.Config.Inbox.LogCount}, Refused: inbox.Budget{Count: o.Config.Inbox.LogCount},
+		Bodies: archive.Budget{Count: o.Config.Inbox.BodyCount, Bytes: o.Config.Inbox.BodyBytes},
+		Archive: archive.Budgets{
+			Entries: archive.Budget{Count: o.Config.Inbox.EntryCount, Bytes: o.Config.Inbox.EntryBytes},
+			Ignored: archive.Budget{Count: o.Config.Inbox.LogCount}, Refused: archive.Budget{Count: o.Config.Inbox.LogCount},
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the inbox in %s: %w", o.Config.Data, err)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/inbox/archive"
+
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/config"
@@ -77,8 +79,8 @@ func TestStopOrder(t *testing.T) {
 	box, err := inbox.Open(t.Context(), inbox.Options{Dir: r.config.Data})
 	r.must(err)
 	t.Cleanup(func() { r.must(box.Close()) })
-	deliveries, _, err := box.List(t.Context(), inbox.Filter{}, 10, "")
-	if err != nil || len(deliveries) != 1 || deliveries[0].Forwarding != inbox.ForwardingForwarded {
+	deliveries, _, err := box.List(t.Context(), archive.Filter{}, 10, "")
+	if err != nil || len(deliveries) != 1 || deliveries[0].Forwarding != archive.ForwardingForwarded {
 		t.Errorf("the inbox has %v, %v; want the delivery, forwarded", deliveries, err)
 	}
 }

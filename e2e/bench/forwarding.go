@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/gantryhq/gantry/inbox/archive"
+
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 
@@ -71,7 +73,7 @@ func drain(ctx context.Context, c client.Client, name string, batch int) (rate f
 	for version := range eventsPerRun {
 		for run := range hotRuns {
 			ref := spacelift.RunRef{Account: "acme", Stack: spacelift.StackID(name), Run: spacelift.RunID(fmt.Sprintf("%s-%d", name, run))}
-			d := inbox.Delivery{ReceivedAt: time.Now(), Run: ref, Type: spacelift.RunTypeTracked, State: spacelift.RunStatePlanning, StateVersion: version}
+			d := archive.Delivery{ReceivedAt: time.Now(), Run: ref, Type: spacelift.RunTypeTracked, State: spacelift.RunStatePlanning, StateVersion: version}
 			if _, err := box.Accept(ctx, d, nil); err != nil {
 				return 0, err
 			}

@@ -5,9 +5,10 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/gantryhq/gantry/inbox/archive"
+
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/server"
 )
 
@@ -25,7 +26,7 @@ func serveHandler(ctx context.Context, address string) error {
 
 type noStore struct{ server.Inbox }
 
-func (noStore) Accept(_ context.Context, d inbox.Delivery, _ []byte) (inbox.Delivery, error) {
-	d.ID, d.Outcome = "01KDX4A7B3C5D7E9F1G3H5J7K9", inbox.OutcomeAccepted
+func (noStore) Accept(_ context.Context, d archive.Delivery, _ []byte) (archive.Delivery, error) {
+	d.ID, d.Outcome = "01KDX4A7B3C5D7E9F1G3H5J7K9", archive.OutcomeAccepted
 	return d, nil
 }

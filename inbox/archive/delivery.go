@@ -1,7 +1,6 @@
-package inbox
+package archive
 
 import (
-	"errors"
 	"time"
 	"unicode/utf8"
 
@@ -61,28 +60,12 @@ type Delivery struct {
 	HasBody      bool       `json:"hasBody,omitempty"`      // the inbox still has the body
 }
 
-// The errors that callers can distinguish.
-var (
-	// ErrUnavailable: the event could not be stored: the disk is full, read-only
-	// or broken, or the inbox is closing. The sender should repeat it.
-	ErrUnavailable = errors.New("inbox unavailable")
-
-	// ErrNotFound: no delivery has this id, or it was trimmed.
-	ErrNotFound = errors.New("no such delivery")
-
-	// ErrNotRedeliverable: the delivery was never accepted, so it has no event to
-	// send.
-	ErrNotRedeliverable = errors.New("delivery was not accepted: there is nothing to redeliver")
-
-	// ErrBadPageToken: the page token did not come from List.
-	ErrBadPageToken = errors.New("bad page token")
-)
-
 // maxText limits each string of a delivery, in bytes. They come from headers,
 // bodies and error texts, and the budgets rely on small entries.
 const maxText = 1024
 
-func clip(s string) string {
+// Clip shortens a text of others to about a kilobyte.
+func Clip(s string) string {
 	if len(s) <= maxText {
 		return s
 	}
@@ -93,11 +76,12 @@ func clip(s string) string {
 	return s[:cut] + "…"
 }
 
-func (d *Delivery) clip() {
-	d.Source, d.Reason, d.Detail = clip(d.Source), clip(d.Reason), clip(d.Detail)
-	d.Run.Account = spacelift.Account(clip(string(d.Run.Account)))
-	d.Run.Stack = spacelift.StackID(clip(string(d.Run.Stack)))
-	d.Run.Run = spacelift.RunID(clip(string(d.Run.Run)))
-	d.Type = spacelift.RunType(clip(string(d.Type)))
-	d.State = spacelift.RunState(clip(string(d.State)))
+// Clip shortens each text of the delivery.
+func (d *Delivery) Clip() {
+	d.Source, d.Reason, d.Detail = Clip(d.Source), Clip(d.Reason), Clip(d.Detail)
+	d.Run.Account = spacelift.Account(Clip(string(d.Run.Account)))
+	d.Run.Stack = spacelift.StackID(Clip(string(d.Run.Stack)))
+	d.Run.Run = spacelift.RunID(Clip(string(d.Run.Run)))
+	d.Type = spacelift.RunType(Clip(string(d.Type)))
+	d.State = spacelift.RunState(Clip(string(d.State)))
 }
