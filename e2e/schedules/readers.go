@@ -12,8 +12,8 @@ import (
 // none, then of the other one: a replica reads Temporal for its streams as long as it has
 // any, which costs as much for one as for all.
 const (
-	turnAtReplica = 5 * time.Second
-	turnAtNone    = 3 * time.Second
+	turnAtReplica = 4 * time.Second
+	turnAtNone    = 4 * time.Second
 )
 
 // turn returns which replica's stream the readers follow at a time, or a negative number
@@ -36,7 +36,7 @@ func (b *Batch) readStreams(ctx context.Context) {
 
 // longestStream is for how long somebody with a session follows a stream: longer than it
 // may last after the session's end.
-const longestStream = 75 * time.Second
+const longestStream = 50 * time.Second
 
 // follow has somebody with a session follow the event stream, in the background.
 func (b *Batch) follow(ctx context.Context, ask rig.Ask) {

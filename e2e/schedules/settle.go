@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/e2e/schedules/rig"
+	"github.com/gantryhq/gantry/e2e/schedules/script"
 )
 
 // settle lets the janitor work until everything has ended, or nothing has moved for
@@ -96,6 +97,11 @@ func (b *Batch) conclude(ctx context.Context) error {
 		})
 	}
 	work.Wait()
+	if runs := b.Spacelift.All(); len(runs) > 0 {
+		for i := range b.Replicas {
+			b.read(ctx, rig.Ask{Who: script.Revocable, Method: http.MethodGet, Stack: runs[0].Stack, Run: runs[0].ID, Replica: i}, "getRun")
+		}
+	}
 	none := func([]byte) {}
 	b.pages(ctx, rig.Ask{Who: operatorName, Operation: "listRuns", Path: "/v1/runs?pageSize=200"}, none)
 	b.pages(ctx, rig.Ask{Who: operatorName, Operation: "listRuns", Path: "/v1/runs?pageSize=200&bypassed=true"}, none)

@@ -8,6 +8,11 @@ var All = []Mutant{
 		"	found, read, err := a.check(ctx, api, in)",
 		"	found, read, err := managed.ConfirmResult{}, time.Now(), error(nil)",
 	}}},
+	{"forgets-parents", "Gantry confirms without looking at the stacks that go first again", []Edit{{
+		"activities/confirm_run.go",
+		"	moved, unread := a.parentsMoved(ctx, in)",
+		"	moved, unread := (*managed.ParentsProgress)(nil), error(nil)",
+	}}},
 	{"confirms-late", "Gantry confirms by a check of any age", []Edit{{
 		"activities/confirm_run.go",
 		"	answer, err := api.ConfirmRun(fresh(marked, read), in.Run, mark.Sign(in.Note))",
@@ -213,6 +218,42 @@ var All = []Mutant{
 		"activities/act_on_run.go",
 		"		if !in.Releases || result.Outcome != \"\" {",
 		"		if in.Releases || result.Outcome != \"\" {",
+	}}},
+	{"excuses-urgent-plans", "A plan that somebody applies in spite of a stop, a rejection or a freeze is no bypass", []Edit{
+		{"decide/managed/bypass.go", "	case r.Stopping != nil:\n", "	case r.Stopping != nil && r.Stopping.By == \"\":\n"},
+		{"decide/managed/bypass.go", "	case rejected:\n", "	case rejected && s.objection.By == \"\":\n"},
+		{"decide/managed/bypass.go", "	case !gate.At.IsZero() && !gate.Open:\n", "	case !gate.At.IsZero() && !gate.Open && gate.Reason == \"\":\n"},
+		{"decide/managed/bypass.go", "	if given, needed := sums(demands); given < needed {\n", "	if given, needed := sums(demands); given < needed && r.Stopping == nil && gate.Open && s.objection == nil {\n"},
+	}},
+	{"alarms-nobody", "A bypass is shown, and raises no alarm", []Edit{{
+		"decide/managed/bypass.go",
+		"	r.notifyBypassed(at, a.plan != nil)\n",
+		"",
+	}}},
+	{"believes-signed-out", "A session counts after its end", []Edit{{
+		"authority/session.go",
+		"	s.ended[session.ID] = session.SignedIn.Add(s.Lifetime)\n",
+		"",
+	}}},
+	{"ignores-reloads", "Tokens, roles and people are those of the start", []Edit{{
+		"service/reload.go",
+		"	if p.surface != nil {\n		p.surface.Reload(",
+		"	if p.surface != nil && len(changes) == 0 {\n		p.surface.Reload(",
+	}}},
+	{"streams-everything", "Streams show all stacks to everybody", []Edit{{
+		"server/event_stream.go",
+		"	case !s.where.Holds(known), !s.view.principal.May(authority.RoleViewer, known):",
+		"	case !s.where.Holds(known):",
+	}}},
+	{"loses-missed-events", "A reader who comes back to a stream misses the runs that changed meanwhile", []Edit{{
+		"server/event_hub.go",
+		"		if e.changed >= l.since {\n			l.pending[id] = true\n		}\n	}\n	l.wake()\n	return l, true",
+		"		if e.changed >= l.since && e.run == nil {\n			l.pending[id] = true\n		}\n	}\n	l.wake()\n	return l, true",
+	}}},
+	{"resumes-early", "A stream that resumes shows what the replica read last", []Edit{{
+		"server/event_hub.go",
+		"	if !b.awaitReading(ctx, now) || !b.extend(ctx, since) {",
+		"	if !b.extend(ctx, since) {",
 	}}},
 	{"ignores-scopes", "A role that holds for one stack holds for all stacks", []Edit{{
 		"server/scope.go",

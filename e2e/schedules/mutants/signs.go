@@ -21,6 +21,14 @@ const (
 
 var signs = map[string]Sign{
 	"confirms-blindly":             shows("fresh-check policy approvals freezes brakes order old-plans one-confirmation", inPlans),
+	"forgets-parents":              shows("old-plans order", inChains),
+	"excuses-urgent-plans":         shows("bypasses", "glass"),
+	"alarms-nobody":                shows("alarms", "glass"),
+	"believes-signed-out":          shows("sessions streams", "session"),
+	"ignores-reloads":              shows("scopes sessions", "session"),
+	"streams-everything":           shows("scopes", ""),
+	"loses-missed-events":          shows("streams", ""),
+	"resumes-early":                shows("streams", ""),
 	"confirms-late":                shows("fresh-check policy approvals freezes brakes objections windows", inPlans),
 	"resends-mutations":            shows("fresh-check one-confirmation triggers retries once-per-commit", ""),
 	"ignores-locks":                shows("brakes", "brakes queue contest"),

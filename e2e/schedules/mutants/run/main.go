@@ -175,7 +175,7 @@ const (
 )
 
 // late are the rules that need a batch that has ended, besides those that are patient.
-var late = []string{"audit", "recorded", "bypasses", "messages", "budgets", "linearizable"}
+var late = []string{"audit", "recorded", "bypasses", "alarms", "messages", "budgets", "linearizable"}
 
 // playBatch returns what in a batch breaks a rule that the mutant should break. The
 // batch ends as soon as there is something.
