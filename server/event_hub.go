@@ -23,9 +23,13 @@ const (
 	hubSlowest       = 10 * time.Second // the same while Temporal doesn't answer
 	accountsInterval = 30 * time.Second // between its readings of the accounts' health
 
-	// hubOverlap is the time after which a change is visible: its own time is that of the workflow task, and the visibility store is written after it. It also
-	// allows for clocks that differ.
+	// hubOverlap is the time after which a change is visible: its own time is that of the
+	// workflow task, and the visibility store is written after it.
 	hubOverlap = 10 * time.Second
+
+	// hubSkew is the time by which this replica's clock may differ from Temporal's, whose
+	// times changes have: gantry doctor fails beyond it.
+	hubSkew = 5 * time.Minute
 
 	hubMemory  = time.Hour // for clients that come back
 	hubEntries = 5000
@@ -43,6 +47,7 @@ type hub struct {
 	entries   map[string]entry   // by workflow id, or name of an account
 	from      string             // everything that changed since then is an entry
 	cursor    string             // the newest change
+	fresh     bool               // nothing was read since somebody listens again: what is found first may be old
 	stop      context.CancelFunc // ends the readings; nil while nobody listens
 
 	watched map[string]*watched // by workflow id
@@ -69,7 +74,7 @@ type entry struct {
 
 // listener is an event stream. The hub names what it has to send.
 type listener struct {
-	since   string // what changed before is none of its events
+	since   string // what changed before is none of its events, if the hub finds it first
 	signal  chan struct{}
 	pending map[string]bool // guarded by hub.mu
 	missed  bool            // events; guarded by hub.mu
@@ -99,9 +104,10 @@ func (b *hub) listen(ctx context.Context, last, watches string) (l *listener, co
 	if b.stop == nil {
 		if b.cursor < earlier(managed.ListedTime(now), hubMemory) {
 			clear(b.entries)
-			b.cursor = managed.ListedTime(now)
-			b.from = l.since
+			b.cursor = earlier(managed.ListedTime(now), hubSkew)
+			b.from = earlier(b.cursor, hubOverlap)
 		}
+		b.fresh = true
 		var reading context.Context
 		reading, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 		b.failing = false
@@ -261,6 +267,7 @@ func (b *hub) readChanges(ctx context.Context) error {
 	}
 	b.waiting.take(changed)
 	b.keep(changed, true)
+	b.fresh = false
 	if !complete { // more changed within seconds than it can know
 		b.waiting = waitingRuns{}
 		b.from = managed.ListedTime(time.Now())
@@ -289,7 +296,7 @@ func (b *hub) keep(changed map[string]entry, news bool) {
 		}
 		b.h.recent.forget() // before anyone can ask because of the news
 		for l := range b.listeners {
-			if e.changed >= l.since {
+			if !b.fresh || e.changed >= l.since {
 				l.pending[id] = true
 				l.wake()
 			}

@@ -259,6 +259,30 @@ func TestEventsNeverGoBack(t *testing.T) {
 	})
 }
 
+// Changes have Temporal's time. A replica whose clock is minutes ahead of it, or behind,
+// streams them all the same.
+func TestEventsOfAReplicaWithAWrongClock(t *testing.T) {
+	for _, ahead := range []time.Duration{4 * time.Minute, -4 * time.Minute} {
+		inEventBubble(t, func(t *testing.T, r *rig, v *visible) {
+			v.change("01", time.Hour+ahead)
+			s := r.listen(viewerToken, "", "")
+			pass(time.Second)
+			s.wantNews(t, "ready")
+			v.change("01", ahead)
+			pass(time.Second)
+			s.wantNews(t, "ready, run 01")
+			late := r.listen(viewerToken, "", "")
+			v.change("02", ahead)
+			pass(time.Second)
+			s.wantNews(t, "ready, run 01, run 02")
+			late.wantNews(t, "ready, run 02")
+			s.leave()
+			late.leave()
+			pass(2 * time.Second)
+		})
+	}
+}
+
 // A client that comes back while Temporal doesn't answer lists anew, since nobody knows
 // what it missed.
 func TestEventsResumeWhileTemporalIsAway(t *testing.T) {
