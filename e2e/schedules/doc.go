@@ -6,8 +6,10 @@
 // simulated Spacelift. In the storm, hundreds of schedules begin: pushes, chains,
 // monorepos, retries, previews, tasks, drift, destroys, locks and freezes, with
 // labels over the whole grammar, some of them with Gantry's enforcing policies or under
-// a locked rule, and people, with tokens or an issuer's word, who approve, reject, revoke, stop,
-// relabel and confirm, also at the same instant. Meanwhile processes are killed and
+// a locked rule, and people, with tokens, in browsers or by an issuer's word, who approve, reject,
+// revoke, stop, relabel and confirm, also at the same instant. Somebody takes Gantry's policies away
+// and confirms an urgent plan, people sign out and tokens are revoked, and readers follow the
+// stream of events from replica to replica. Meanwhile processes are killed and
 // paused, Spacelift's API fails in each of its ways, and notifications are lost,
 // doubled, late and forged. Then it is calm: nothing goes wrong any more, and a
 // janitor does what people must do by Gantry's own answers, until everything has
