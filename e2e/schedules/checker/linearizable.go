@@ -129,6 +129,8 @@ func (x *index) ballots(r *run) map[int]*plan {
 		version := only
 		if named := decision(q).StateVersion; named != nil {
 			version = *named
+		} else if counted, ok := x.countedFor(q); ok {
+			version = counted // which a forged plan may be, that is never confirmed
 		} else if only < 0 && len(plans) > 1 {
 			return nil
 		}
@@ -143,6 +145,17 @@ func (x *index) ballots(r *run) map[int]*plan {
 		}
 	}
 	return plans
+}
+
+// countedFor returns the version of the plan that a decision was counted for, by its
+// answer.
+func (x *index) countedFor(q rec) (version int, ok bool) {
+	for _, d := range decode[shown](q.Request.Answer).Decisions {
+		if d.Verdict == decision(q).Verdict && x.who(d.By) == x.who(q.Request.Who) {
+			version, ok = d.StateVersion, true
+		}
+	}
+	return version, ok
 }
 
 // operations are the decisions and questions as porcupine takes them. Requests under
