@@ -21,7 +21,7 @@ import (
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/e2e/program"
 	"github.com/gantryhq/gantry/gen/api"
-	"github.com/gantryhq/gantry/inbox"
+	"github.com/gantryhq/gantry/inbox/executions"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -171,7 +171,7 @@ func TestPhase4Workflow(t *testing.T) {
 	t.Cleanup(c.Close)
 	signal := func(state spacelift.RunState, version int) {
 		t.Helper()
-		w.must((&inbox.TemporalTarget{Client: c, TaskQueue: "gantry"}).Signal(t.Context(), ref, []managed.RunEvent{{
+		w.must((&executions.Target{Client: c, TaskQueue: "gantry"}).Signal(t.Context(), ref, []managed.RunEvent{{
 			Run: ref, Type: spacelift.RunTypeTracked, State: state, StateVersion: version, At: time.Now(), Labels: autoStack.Labels,
 			Commit: spacelift.Commit{Hash: run.Commit.Hash}, Delta: &spacelift.Delta{Added: 2}, Source: managed.SourceWebhook, ReceivedAt: time.Now(),
 		}}))

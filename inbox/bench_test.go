@@ -20,6 +20,7 @@ import (
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/inbox/archive"
+	"github.com/gantryhq/gantry/inbox/repeats"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -318,20 +319,20 @@ func diskUse(t testing.TB, dir string) (n int64) {
 
 // BenchmarkWindow measures an event that pushes another out of a full window.
 func BenchmarkWindow(b *testing.B) {
-	w := newWindow(50_000)
+	w := repeats.New(50_000)
 	for i := range 50_000 {
-		w.add(keyOf(runRef(i), spacelift.RunStateQueued, 0), int64(i+1))
+		w.Add(repeats.KeyOf(runRef(i), spacelift.RunStateQueued, 0), int64(i+1))
 	}
-	keys := make([]key, 1<<16)
+	keys := make([]repeats.Key, 1<<16)
 	for i := range keys {
-		keys[i] = keyOf(runRef(i), spacelift.RunStateReady, 1)
+		keys[i] = repeats.KeyOf(runRef(i), spacelift.RunStateReady, 1)
 	}
 	n := int64(50_000)
 	for b.Loop() {
 		n++
-		k := keys[n&(1<<16-1)] ^ key(n)<<20
-		if _, known := w.number(k); !known {
-			w.add(k, n)
+		k := keys[n&(1<<16-1)] ^ repeats.Key(n)<<20
+		if _, known := w.Number(k); !known {
+			w.Add(k, n)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/gantryhq/gantry/inbox/archive"
+	"github.com/gantryhq/gantry/inbox/repeats"
 )
 
 // The errors of the delivery log.
@@ -223,9 +224,9 @@ func (in *Inbox) requeue(ctx context.Context, rows ...archive.Row) error {
 	}
 	var b *batch
 	for _, r := range rows {
-		k := keyOf(r.Run, r.State, r.StateVersion)
-		if _, known := in.window.number(k); !known {
-			in.window.add(k, r.Number)
+		k := repeats.KeyOf(r.Run, r.State, r.StateVersion)
+		if _, known := in.window.Number(k); !known {
+			in.window.Add(k, r.Number)
 		}
 		b = in.board(&r.Delivery, r.Body, kindAgain, r.Number, k)
 	}

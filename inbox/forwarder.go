@@ -13,6 +13,7 @@ import (
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/inbox/archive"
+	"github.com/gantryhq/gantry/inbox/repeats"
 	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -319,7 +320,7 @@ func (f *Forwarder) finish(j *job, events []managed.RunEvent, n int, as archive.
 	}
 	if as == archive.ForwardingDead {
 		for _, e := range events {
-			in.window.forget(keyOf(e.Run, e.State, e.StateVersion), j.events[0].n)
+			in.window.Forget(repeats.KeyOf(e.Run, e.State, e.StateVersion), j.events[0].n)
 		}
 	}
 	f.free(j)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/gantryhq/gantry/folder"
 	"github.com/gantryhq/gantry/inbox/archive"
+	"github.com/gantryhq/gantry/inbox/repeats"
 	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -82,7 +83,7 @@ type Inbox struct {
 	mu         sync.Mutex
 	next       uint64 // index behind the last record that is on disk
 	ids        ids
-	window     window
+	window     repeats.Window
 	queue      queue
 	pending    int              // accepted, but not forwarded yet
 	open       *batch           // that events board
@@ -124,7 +125,7 @@ func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 	opts = opts.withDefaults()
 	in := &Inbox{
 		opts: opts, log: opts.Logger.With("room", "inbox"), background: context.WithoutCancel(ctx),
-		ids: newIDs(), window: newWindow(opts.Archive.Entries.Count), open: newBatch(nil),
+		ids: newIDs(), window: repeats.New(opts.Archive.Entries.Count), open: newBatch(nil),
 		queue: newQueue(opts.Linger), arrivals: rate.NewLimiter(busyRate, busyRate), turns: rate.NewLimiter(busyRead, 1),
 		kick: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
@@ -220,7 +221,7 @@ func (in *Inbox) openArchive(ctx context.Context) error {
 func (in *Inbox) known(d archive.Delivery) {
 	n, tag := splitID(ulid.MustParseStrict(d.ID))
 	in.ids.seen(n, tag)
-	in.window.add(keyOf(d.Run, d.State, d.StateVersion), n)
+	in.window.Add(repeats.KeyOf(d.Run, d.State, d.StateVersion), n)
 }
 
 // replay reads the log, and queues the pending events.
@@ -271,7 +272,7 @@ func (r *replayer) read(idx uint64, rec []byte) {
 			r.hold = idx
 			dead, _ := r.records.Read(m.Index)
 			if e, err := readEvent(dead); err == nil {
-				r.window.forget(keyOf(e.Run, e.State, e.StateVersion), m.Number)
+				r.window.Forget(repeats.KeyOf(e.Run, e.State, e.StateVersion), m.Number)
 			}
 		case m.Forwarding == archive.ForwardingForwarded && last.idx == m.Index:
 			r.queue.started.add(last.run)

@@ -73,6 +73,8 @@ func (l *lane) take(now time.Time) *run {
 // share one.
 type runHash uint64
 
+var seed = maphash.MakeSeed()
+
 func hashOf(ref spacelift.RunRef) runHash { return runHash(maphash.Comparable(seed, ref)) }
 
 // startedRuns remembers the last runs whose executions took events, about 65,000.

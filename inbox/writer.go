@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/inbox/archive"
+	"github.com/gantryhq/gantry/inbox/repeats"
 	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -17,7 +18,7 @@ import (
 // item is an event on its way to the disk.
 type item struct {
 	n       int64
-	key     key
+	key     repeats.Key
 	rec     []byte
 	run     spacelift.RunRef
 	state   spacelift.RunState
@@ -44,13 +45,13 @@ const (
 // wait for. If the event is a repeat it is not ours: the number and the batch are
 // those of the first one, and the batch is nil if that is stored.
 func (in *Inbox) enqueue(d *archive.Delivery, body []byte) (n int64, ours bool, b *batch, err error) {
-	k := keyOf(d.Run, d.State, d.StateVersion)
+	k := repeats.KeyOf(d.Run, d.State, d.StateVersion)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if err := in.unavailable(); err != nil {
 		return 0, false, nil, err
 	}
-	if n, ok := in.window.number(k); ok {
+	if n, ok := in.window.Number(k); ok {
 		for _, b := range []*batch{in.committing, in.open} {
 			if b != nil && slices.ContainsFunc(b.items, func(other item) bool { return other.n == n }) {
 				return n, false, b, nil
@@ -59,12 +60,12 @@ func (in *Inbox) enqueue(d *archive.Delivery, body []byte) (n int64, ours bool, 
 		return n, false, nil, nil
 	}
 	n = in.ids.next(time.Now())
-	in.window.add(k, n)
+	in.window.Add(k, n)
 	return n, true, in.board(d, body, kindEvent, n, k), nil
 }
 
 // board puts an event into the open batch. Called with mu held.
-func (in *Inbox) board(d *archive.Delivery, body []byte, kind byte, n int64, k key) *batch {
+func (in *Inbox) board(d *archive.Delivery, body []byte, kind byte, n int64, k repeats.Key) *batch {
 	b := in.open
 	start := len(b.recs)
 	b.recs = appendEvent(b.recs, d, body, kind, makeID(n, in.ids.tag))
@@ -192,7 +193,7 @@ func (in *Inbox) answer(b *batch, first uint64, err error) {
 	in.committing, in.finished, b.err = nil, b, err
 	if err != nil {
 		for _, it := range b.items {
-			in.window.forget(it.key, it.n)
+			in.window.Forget(it.key, it.n)
 		}
 		in.marks, in.marksDue = append(b.marks, in.marks...), b.ended.Add(retryDelay)
 		in.setProblem(err)

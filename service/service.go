@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/inbox/archive"
+	"github.com/gantryhq/gantry/inbox/executions"
 
 	"github.com/pires/go-proxyproto"
 	"github.com/prometheus/client_golang/prometheus"
@@ -236,7 +237,7 @@ func (p *process) server(ctx, draining context.Context, box *inbox.Inbox) (*serv
 }
 
 func (p *process) forwarder(box *inbox.Inbox) *inbox.Forwarder {
-	target := &inbox.TemporalTarget{Client: p.temporal, TaskQueue: p.Config.Temporal.TaskQueue, Pages: decide.Pages(p.Config.PublicURL)}
+	target := &executions.Target{Client: p.temporal, TaskQueue: p.Config.Temporal.TaskQueue, Pages: decide.Pages(p.Config.PublicURL)}
 	return inbox.NewForwarder(box, target, inbox.ForwarderOptions{Decode: server.DecodeNotification, MaxConcurrent: p.Config.Inbox.Concurrency})
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/inbox"
+	"github.com/gantryhq/gantry/inbox/executions"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/temporalserver"
 )
@@ -84,7 +85,7 @@ func drain(ctx context.Context, c client.Client, name string, batch int) (rate f
 	ended := make(chan error, 1)
 	began := time.Now()
 	go func() {
-		ended <- inbox.NewForwarder(box, &inbox.TemporalTarget{Client: c, TaskQueue: "bench"}, inbox.ForwarderOptions{BatchEvents: batch}).Run(run)
+		ended <- inbox.NewForwarder(box, &executions.Target{Client: c, TaskQueue: "bench"}, inbox.ForwarderOptions{BatchEvents: batch}).Run(run)
 	}()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

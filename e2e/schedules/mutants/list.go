@@ -339,9 +339,9 @@ var All = []Mutant{
 
 	// ------------------------------------------------------------ notifications and messages
 	{"drops-events", "The forwarder drops the events of plans that wait", []Edit{{
-		"inbox/target.go",
-		"func (t *TemporalTarget) Signal(ctx context.Context, run spacelift.RunRef, events []managed.RunEvent) error {",
-		"func (t *TemporalTarget) Signal(ctx context.Context, run spacelift.RunRef, events []managed.RunEvent) error {\n	if len(events) > 0 && events[len(events)-1].State == spacelift.RunStateUnconfirmed {\n		return nil\n	}",
+		"inbox/executions/target.go",
+		"func (t *Target) Signal(ctx context.Context, run spacelift.RunRef, events []managed.RunEvent) error {",
+		"func (t *Target) Signal(ctx context.Context, run spacelift.RunRef, events []managed.RunEvent) error {\n	if len(events) > 0 && events[len(events)-1].State == spacelift.RunStateUnconfirmed {\n		return nil\n	}",
 	}}},
 	{"believes-ends", "An end counts once a notification says so", []Edit{{
 		"decide/managed/trust.go",

@@ -1,4 +1,4 @@
-package inbox
+package executions
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
+	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -43,12 +44,12 @@ func (c *fakeClient) SignalWithStartWorkflow(_ context.Context, id, signal strin
 	return nil, c.answer
 }
 
-func TestTemporalTargetSignalsOneExecutionPerRun(t *testing.T) {
+func TestTargetSignalsOneExecutionPerRun(t *testing.T) {
 	t.Parallel()
 	run := spacelift.RunRef{Account: "acme", Stack: "network", Run: "01KDX3V4T8Q2M5N7P9R1S3T5V7"}
 	events := []managed.RunEvent{ev(run, 0, spacelift.RunStateQueued), ev(run, 1, spacelift.RunStateReady)}
 	c := &fakeClient{}
-	target := &TemporalTarget{Client: c, TaskQueue: "gantry"}
+	target := &Target{Client: c, TaskQueue: "gantry"}
 	if err := target.Signal(t.Context(), run, events); err != nil {
 		t.Fatal(err)
 	}
@@ -85,12 +86,12 @@ func TestWhatTemporalsAnswersMean(t *testing.T) {
 		err  error
 		want error // nil: send again
 	}{
-		{"execution has ended", serviceerror.NewWorkflowExecutionAlreadyStarted("already started", "", ""), ErrEnded},
-		{"payload too large", serviceerror.NewInvalidArgument("Blob data size exceeds limit."), ErrRefused},
-		{"attribute too large", serviceerror.NewInvalidArgument("search attribute GantryStack value size 4096 exceeds size limit 2048"), ErrRefused},
+		{"execution has ended", serviceerror.NewWorkflowExecutionAlreadyStarted("already started", "", ""), inbox.ErrEnded},
+		{"payload too large", serviceerror.NewInvalidArgument("Blob data size exceeds limit."), inbox.ErrRefused},
+		{"attribute too large", serviceerror.NewInvalidArgument("search attribute GantryStack value size 4096 exceeds size limit 2048"), inbox.ErrRefused},
 		{"fresh namespace", serviceerror.NewInvalidArgument("Namespace gantry has no mapping defined for search attribute GantryStack"), nil},
 		{"attribute removed", serviceerror.NewInvalidArgument("search attribute GantryStack is not defined"), nil},
-		{"request too large for gRPC", &serviceerror.ResourceExhausted{Message: "grpc: trying to send message larger than max (5 vs. 4)"}, ErrRefused},
+		{"request too large for gRPC", &serviceerror.ResourceExhausted{Message: "grpc: trying to send message larger than max (5 vs. 4)"}, inbox.ErrRefused},
 		{"rate limit", &serviceerror.ResourceExhausted{Message: "namespace rate limit exceeded"}, nil},
 		{"away", serviceerror.NewUnavailable("connection refused"), nil},
 		{"slow", serviceerror.NewDeadlineExceeded("context deadline exceeded"), nil},
@@ -102,11 +103,11 @@ func TestWhatTemporalsAnswersMean(t *testing.T) {
 		{"something new", errors.New("something new"), nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := (&TemporalTarget{Client: &fakeClient{answer: c.err}}).Signal(t.Context(), runRef(1), nil)
+			err := (&Target{Client: &fakeClient{answer: c.err}}).Signal(t.Context(), spacelift.RunRef{Account: "acme", Stack: "network", Run: "run-1"}, nil)
 			if !errors.Is(err, c.err) {
 				t.Errorf("%v hides the cause", err)
 			}
-			for _, class := range []error{ErrEnded, ErrRefused} {
+			for _, class := range []error{inbox.ErrEnded, inbox.ErrRefused} {
 				if got := errors.Is(err, class); got != errors.Is(c.want, class) {
 					t.Errorf("%v is %q: %t", err, class, got)
 				}
@@ -120,8 +121,8 @@ func TestWhatTemporalsAnswersMean(t *testing.T) {
 func TestAnIDThatCannotBeSentIsRefused(t *testing.T) {
 	t.Parallel()
 	c := &fakeClient{}
-	err := (&TemporalTarget{Client: c}).Signal(t.Context(), spacelift.RunRef{Account: "acme", Stack: "réseau", Run: "01"}, nil)
-	if !errors.Is(err, ErrRefused) || c.asked.ID != "" {
+	err := (&Target{Client: c}).Signal(t.Context(), spacelift.RunRef{Account: "acme", Stack: "réseau", Run: "01"}, nil)
+	if !errors.Is(err, inbox.ErrRefused) || c.asked.ID != "" {
 		t.Errorf("asked for %q: %v", c.asked.ID, err)
 	}
 }

@@ -1,4 +1,6 @@
-package inbox
+// Package executions hands the inbox's events to Temporal: those of a run to the
+// execution that manages it. Everything that depends on Temporal's answers is here.
+package executions
 
 import (
 	"context"
@@ -16,13 +18,14 @@ import (
 
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// TemporalTarget signals the execution of a run, and starts it if necessary: one
+// Target signals the execution of a run, and starts it if necessary: one
 // SignalWithStart for all events. It doesn't start an execution again that has
 // ended (REJECT_DUPLICATE): its events are late.
-type TemporalTarget struct {
+type Target struct {
 	Client    client.Client
 	TaskQueue string
 	Pages     decide.Pages // for what Temporal shows of an execution from its start
@@ -30,11 +33,14 @@ type TemporalTarget struct {
 	started [4096]atomic.Uint64 // runs whose executions exist, by hash
 }
 
-// Signal implements [Target].
-func (t *TemporalTarget) Signal(ctx context.Context, run spacelift.RunRef, events []managed.RunEvent) error {
+// seed is the process's own, so nobody can choose runs that share a hash.
+var seed = maphash.MakeSeed()
+
+// Signal implements [inbox.Target].
+func (t *Target) Signal(ctx context.Context, run spacelift.RunRef, events []managed.RunEvent) error {
 	id := managed.ManageRunID(run)
 	if err := run.Validate(); err != nil { // stored by a version that took such ids; gRPC would send none of them, ever
-		return fmt.Errorf("signal %s: %w: %w", id, ErrRefused, err)
+		return fmt.Errorf("signal %s: %w: %w", id, inbox.ErrRefused, err)
 	}
 	hash := maphash.Comparable(seed, run)
 	started := &t.started[hash%uint64(len(t.started))]
@@ -85,16 +91,16 @@ func lacksAttributes(err error) bool {
 // Events wait for every other error, known or not.
 func classify(err error) error {
 	if _, ok := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); ok {
-		return fmt.Errorf("%w: %w", ErrEnded, err)
+		return fmt.Errorf("%w: %w", inbox.ErrEnded, err)
 	}
 	if _, ok := errors.AsType[*serviceerror.InvalidArgument](err); ok && !lacksAttributes(err) {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
+		return fmt.Errorf("%w: %w", inbox.ErrRefused, err)
 	}
 	// gRPC uses one code for "too many requests" and for "too large". Only the
 	// text differs: "trying to send message larger than max", "received message
 	// larger than max" (google.golang.org/grpc/rpc_util.go).
 	if _, ok := errors.AsType[*serviceerror.ResourceExhausted](err); ok && strings.Contains(err.Error(), "message larger than max") {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
+		return fmt.Errorf("%w: %w", inbox.ErrRefused, err)
 	}
 	return err
 }

@@ -1,4 +1,5 @@
-package inbox
+// Package repeats recognises events that come again, among the last ones.
+package repeats
 
 import (
 	"hash/maphash"
@@ -6,24 +7,25 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// key identifies an event: Spacelift numbers a run's states, but sends no
+// Key identifies an event: Spacelift numbers a run's states, but sends no
 // delivery id. It is a hash with the process's own seed, so nobody can choose
 // events that share one.
-type key uint64
+type Key uint64
 
 var seed = maphash.MakeSeed()
 
-func keyOf(run spacelift.RunRef, state spacelift.RunState, version int) key {
-	return key(maphash.Comparable(seed, struct {
+// KeyOf returns the key of an event.
+func KeyOf(run spacelift.RunRef, state spacelift.RunState, version int) Key {
+	return Key(maphash.Comparable(seed, struct {
 		run     spacelift.RunRef
 		state   spacelift.RunState
 		version int
 	}{run, state, version}))
 }
 
-// window recognises repeats of the last events. Each takes about 30 bytes, where a map
-// would take twice that. Guarded by Inbox.mu.
-type window struct {
+// Window recognises repeats of the last events. Each takes about 30 bytes, where a map
+// would take twice that. It is not safe for concurrent use.
+type Window struct {
 	ring  []place // the oldest at next, once it is full
 	next  int
 	max   int
@@ -31,23 +33,24 @@ type window struct {
 }
 
 type place struct {
-	key key
+	key Key
 	n   int64
 }
 
-func newWindow(max int) window { return window{max: max, slots: make([]uint32, 16)} }
+// New returns a window of so many events.
+func New(max int) Window { return Window{max: max, slots: make([]uint32, 16)} }
 
-// number returns the number of the last event with a key.
-func (w *window) number(k key) (n int64, ok bool) {
+// Number returns the number of the last event with a key.
+func (w *Window) Number(k Key) (n int64, ok bool) {
 	if i := w.slots[w.find(k)]; i > 0 {
 		return w.ring[i-1].n, true
 	}
 	return 0, false
 }
 
-// add adds an event, in place of the oldest if the window is full.
-func (w *window) add(k key, n int64) {
-	if known, ok := w.number(k); ok && known == n {
+// Add adds an event by its key and number, in place of the oldest if the window is full.
+func (w *Window) Add(k Key, n int64) {
+	if known, ok := w.Number(k); ok && known == n {
 		return
 	}
 	at := len(w.ring)
@@ -67,15 +70,15 @@ func (w *window) add(k key, n int64) {
 	w.slots[w.find(k)] = uint32(at + 1)
 }
 
-// forget makes a repeat of an event new: it is dead or was not stored.
-func (w *window) forget(k key, n int64) {
+// Forget makes a repeat of an event new: it is dead or was not stored.
+func (w *Window) Forget(k Key, n int64) {
 	if s := w.find(k); w.slots[s] > 0 && w.ring[w.slots[s]-1].n == n {
 		w.free(s)
 	}
 }
 
 // find returns the slot of a key, or the free one that it would have.
-func (w *window) find(k key) int {
+func (w *Window) find(k Key) int {
 	mask := len(w.slots) - 1
 	s := int(k) & mask
 	for w.slots[s] > 0 && w.ring[w.slots[s]-1].key != k {
@@ -85,7 +88,7 @@ func (w *window) find(k key) int {
 }
 
 // free frees a slot, and moves those behind it that would no longer be found.
-func (w *window) free(s int) {
+func (w *Window) free(s int) {
 	mask := len(w.slots) - 1
 	for next := (s + 1) & mask; w.slots[next] > 0; next = (next + 1) & mask {
 		home := int(w.ring[w.slots[next]-1].key) & mask
@@ -97,7 +100,7 @@ func (w *window) free(s int) {
 }
 
 // grow doubles the slots.
-func (w *window) grow() {
+func (w *Window) grow() {
 	old := w.slots
 	w.slots = make([]uint32, 2*len(old))
 	for _, i := range old {
