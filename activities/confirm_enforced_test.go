@@ -100,7 +100,7 @@ func TestFindStacksThatPromiseMoreThanSpaceliftHolds(t *testing.T) {
 	r := newRig(t)
 	r.must(r.sim.AddStack(simulator.Stack{ID: "billing", Labels: []string{"gantry:managed", "gantry:approvals=2"}}))
 	r.must(r.sim.AddStack(simulator.Stack{ID: "watched", Labels: []string{"gantry:managed"}}))
-	find := func() activities.Unenforced {
+	find := func() activities.Faults {
 		return done[activities.UnknownParents](r, r.acts.FindUnknownParents, activities.ParentsInput{Account: "acme"}).Unenforced
 	}
 	if found := find(); found.Count != 1 || !strings.Contains(found.First[0], "billing is advisory: the policy gantry-approval is not attached") {

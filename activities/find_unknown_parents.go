@@ -16,18 +16,30 @@ type ParentsInput struct {
 
 // UnknownParents lists labels that name stacks which don't exist or aren't managed.
 type UnknownParents struct {
-	Count int      `json:"count"`           // labels
-	First []string `json:"first,omitempty"` // what is wrong with some, as sentences
-	Fix   string   `json:"fix,omitempty"`   // what to do about the first
+	Faults
 
-	Unenforced Unenforced `json:"unenforced,omitzero"`
+	// Unenforced are the stacks whose labels promise people, windows or limits that
+	// Spacelift doesn't wait for.
+	Unenforced Faults `json:"unenforced,omitzero"`
+
+	// Misspelt are labels without effect that were probably meant for Gantry.
+	Misspelt Faults `json:"misspelt,omitzero"`
 }
 
-// Unenforced lists the stacks whose labels promise people, windows or limits that
-// Spacelift doesn't wait for.
-type Unenforced struct {
-	Count int      `json:"count,omitempty"` // stacks
-	First []string `json:"first,omitempty"` // why some aren't enforced, as sentences
+// Faults counts labels or stacks, and describes the first.
+type Faults struct {
+	Count int      `json:"count,omitempty"`
+	First []string `json:"first,omitempty"` // what is wrong with some, as sentences
+	Fix   string   `json:"fix,omitempty"`   // what to do about the first
+}
+
+func (f *Faults) add(fix, format string, args ...any) {
+	if f.Count++; f.Count == 1 {
+		f.Fix = shorten(fix, maxSentence)
+	}
+	if len(f.First) < parentsNamed {
+		f.First = append(f.First, shorten(fmt.Sprintf(format, args...), maxSentence))
+	}
 }
 
 const (
@@ -36,7 +48,7 @@ const (
 )
 
 // FindUnknownParents compares the labels of all managed stacks with the stacks that
-// exist, and with what Spacelift enforces. It costs one call to Spacelift, and one for
+// exist, and with what Spacelift enforces, and those of all stacks with Gantry's. It costs one call to Spacelift, and one for
 // every 50 policies where Gantry's approval policy is attached.
 func (a *Activities) FindUnknownParents(ctx context.Context, in ParentsInput) (UnknownParents, error) {
 	api, err := a.account(in.Account)
@@ -63,19 +75,29 @@ func (a *Activities) FindUnknownParents(ctx context.Context, in ParentsInput) (U
 	var found UnknownParents
 	for i, p := range policies {
 		for _, bad := range p.References(known) {
-			if found.Count++; found.Count == 1 {
-				found.Fix = shorten(bad.Remedy, maxSentence)
-			}
-			if len(found.First) < parentsNamed {
-				found.First = append(found.First, shorten(fmt.Sprintf("%s carries %s, and %s", stacks[i].ID, bad.Label, bad.Problem), maxSentence))
-			}
+			found.add(bad.Remedy, "%s carries %s, and %s", stacks[i].ID, bad.Label, bad.Problem)
+		}
+	}
+	for _, s := range stacks {
+		for _, bad := range a.misspelt(s) {
+			found.Misspelt.add(bad.Remedy, "%s carries %s: %s", s.ID, bad.Label, bad.Problem)
 		}
 	}
 	found.Unenforced, err = unenforced(ctx, api, stacks, policies)
 	return found, err
 }
 
-func unenforced(ctx context.Context, api Spacelift, stacks []spacelift.HeldStack, policies []policy.Policy) (found Unenforced, err error) {
+// misspelt returns the labels of a stack that were probably meant for Gantry and have no
+// effect. Those of a managed stack that begin with its prefix hold its runs, which say so.
+func (a *Activities) misspelt(s spacelift.HeldStack) []policy.Problem {
+	all := policy.Misspelt(s.Labels)
+	if !spacelift.Managed(s.Labels) {
+		all = append(all, a.definitions().Resolve(policy.Labelled(s.Labels)).Problems...)
+	}
+	return all
+}
+
+func unenforced(ctx context.Context, api Spacelift, stacks []spacelift.HeldStack, policies []policy.Policy) (found Faults, err error) {
 	var holds []spacelift.Hold
 	for _, s := range stacks {
 		if spacelift.Managed(s.Labels) {
@@ -94,9 +116,7 @@ func unenforced(ctx context.Context, api Spacelift, stacks []spacelift.HeldStack
 			continue
 		}
 		if e := policy.EnforcementBy(s.Hold, texts); e.Level != policy.Enforced {
-			if found.Count++; len(found.First) < parentsNamed {
-				found.First = append(found.First, shorten(fmt.Sprintf("%s is %s: %s", s.ID, e.Level, e.Reason), maxSentence))
-			}
+			found.add("", "%s is %s: %s", s.ID, e.Level, e.Reason)
 		}
 	}
 	return found, nil

@@ -35,6 +35,22 @@ func TestFindUnknownParents(t *testing.T) {
 	if found.Count != 2 || !strings.Contains(says, `app-prod carries gantry:after=netwok-prod`) || !strings.Contains(says, `stack "loose" is not managed`) {
 		t.Errorf("found %+v", found)
 	}
+	if found.Misspelt.Count != 0 {
+		t.Errorf("misspelt labels: %+v", found.Misspelt)
+	}
+	add("db-prod", "ganrty:managed")
+	add("dns-prod", "gantry:managed", "gantry :window=night")
+	add("cdn-prod", "Gantry:managed", "gantry:confirm=auto")
+	add("iam-prod", "sentry:dsn")
+	found = find()
+	for _, want := range []string{"db-prod carries ganrty:managed: Gantry doesn't read it", "dns-prod carries gantry :window=night:", "cdn-prod carries Gantry:managed: labels are case-sensitive"} {
+		if !strings.Contains(strings.Join(found.Misspelt.First, "\n"), want) {
+			t.Errorf("it lacks %q: %+v", want, found.Misspelt)
+		}
+	}
+	if found.Misspelt.Count != 3 || !strings.Contains(found.Misspelt.Fix, "write gantry:") {
+		t.Errorf("misspelt labels: %+v", found.Misspelt)
+	}
 	for i := range 50 {
 		add(spacelift.StackID(fmt.Sprintf("follower-%02d", i)), "gantry:managed", fmt.Sprintf("gantry:after=gone-%02d", i))
 	}

@@ -45,6 +45,9 @@ func checkLabels(_ context.Context, a *account) Finding {
 	}
 	var held, idle []string
 	for _, s := range a.stacks.Items {
+		for _, p := range policy.Misspelt(s.Labels) {
+			idle = append(idle, fmt.Sprintf("%s, %s: %s; %s", s.ID, p.Label, p.Problem, p.Remedy))
+		}
 		ours, managed := slices.DeleteFunc(spacelift.OurLabels(s.Labels), func(l string) bool { return !spacelift.IsOurs(l) }), spacelift.Managed(s.Labels)
 		if len(ours) == 0 {
 			continue
@@ -66,7 +69,7 @@ func checkLabels(_ context.Context, a *account) Finding {
 	case len(held) > 0:
 		f = fail("correct the labels", "plans of these stacks are held, because a label may be meant to forbid them")
 	case len(idle) > 0:
-		f = warn("correct the labels", "some stacks have Gantry's labels to no effect")
+		f = warn("correct the labels", "some labels of stacks have no effect")
 	}
 	f.Details = append(held, idle...)
 	return f

@@ -86,9 +86,10 @@ const (
 
 func (h *handlers) entry(s spacelift.Stack, p policy.Policy, known policy.Known, texts policy.PolicyTexts) stackEntry {
 	e := stackEntry{Stack: s, policy: p, rank: rankFine, text: strings.ToLower(strings.Join(append([]string{string(s.ID), s.Name}, s.Labels...), "\n"))}
+	e.warnings = policy.Misspelt(s.Labels)
 	if spacelift.Managed(s.Labels) {
 		e.enforcement = new(policy.EnforcementBy(s.Hold, texts))
-		e.warnings = p.References(known)
+		e.warnings = append(e.warnings, p.References(known)...)
 	}
 	switch {
 	case len(p.Problems) > 0:

@@ -216,8 +216,8 @@ func TestListStacks(t *testing.T) {
 func TestStacksThatReferToNothing(t *testing.T) {
 	r := withStacks(t, &account{stacks: []spacelift.Stack{
 		{Account: "acme", ID: "app", Labels: []string{"gantry:managed", "gantry:after=netwok", "gantry:approvers=plattform"}},
-		{Account: "acme", ID: "dns", Labels: []string{"gantry:managed", "gantry:after=legacy"}},
-		{Account: "acme", ID: "legacy"},
+		{Account: "acme", ID: "dns", Labels: []string{"gantry:managed", "gantry:after=legacy", "gantry-notify=#dns"}},
+		{Account: "acme", ID: "legacy", Labels: []string{"ganrty:managed"}},
 		{Account: "acme", ID: "network", Labels: []string{"gantry:managed"}},
 		{Account: "acme", ID: "web", Labels: []string{"gantry:managed", "gantry:after=app", "gantry:approvers=platform"}},
 	}})
@@ -233,13 +233,16 @@ func TestStacksThatReferToNothing(t *testing.T) {
 	}
 	want := map[string][]string{
 		"app": {"gantry:after=netwok: name a stack by its id (meant network?), or remove the label", "gantry:approvers=plattform: name another group (meant platform?), or give tokens this group"},
-		"dns": {"gantry:after=legacy: label it gantry:managed, name another, or remove the label"},
+		"dns": {"gantry-notify=#dns: write gantry:notify=#dns, or rename it if it isn't meant for Gantry", "gantry:after=legacy: label it gantry:managed, name another, or remove the label"},
 	}
 	if diff := cmp.Diff(want, warned); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
 	}
 	if one := r.policyOf("app"); len(one.Warnings) != 2 || !strings.Contains(one.Warnings[0].Remedy, "meant network?") {
 		t.Errorf("the stack alone: %s", show(one.Warnings))
+	}
+	if one := r.policyOf("legacy"); one.Managed || len(one.Warnings) != 1 || !strings.Contains(one.Warnings[0].Remedy, "write gantry:managed") {
+		t.Errorf("a stack that only looks managed: %s", show(one))
 	}
 }
 

@@ -270,8 +270,8 @@ const (
 )
 
 // checkParents finds labels that name a stack which Gantry doesn't manage: the
-// stacks that follow it are never triggered. It also finds stacks whose labels promise
-// more than Spacelift enforces.
+// stacks that follow it are never triggered. It also finds labels that were probably
+// meant for Gantry, and stacks whose labels promise more than Spacelift enforces.
 func (t *tick) checkParents(ctx workflow.Context) {
 	c := &t.report.Carried
 	if c.CheckNext.IsZero() {
@@ -279,7 +279,7 @@ func (t *tick) checkParents(ctx workflow.Context) {
 	}
 	done := t.report.Outcome == reconcile.OutcomeDone || t.report.Outcome == reconcile.OutcomePartial
 	if !done || t.report.At.Before(c.CheckNext) {
-		t.found.Keep(reconcile.FindingUnknownParent, reconcile.FindingNotEnforced)
+		t.found.Keep(reconcile.FindingUnknownParent, reconcile.FindingMisspeltLabel, reconcile.FindingNotEnforced)
 		return
 	}
 	var a *activities.Activities
@@ -288,7 +288,7 @@ func (t *tick) checkParents(ctx workflow.Context) {
 	t.report.APICalls++
 	c.CheckNext = t.report.At.Add(parentsEvery)
 	if t.limited(ctx, err) || err != nil {
-		t.found.Keep(reconcile.FindingUnknownParent, reconcile.FindingNotEnforced)
+		t.found.Keep(reconcile.FindingUnknownParent, reconcile.FindingMisspeltLabel, reconcile.FindingNotEnforced)
 		return
 	}
 	if weak := unknown.Unenforced; weak.Count > 0 {
@@ -297,6 +297,9 @@ func (t *tick) checkParents(ctx workflow.Context) {
 	}
 	if unknown.Count > 0 {
 		t.found.Add(reconcile.FindingUnknownParent, t.report.At, reconcile.Counted(unknown.Count, unknown.First), unknown.Fix)
+	}
+	if wrong := unknown.Misspelt; wrong.Count > 0 {
+		t.found.Add(reconcile.FindingMisspeltLabel, t.report.At, reconcile.Counted(wrong.Count, wrong.First), wrong.Fix)
 	}
 }
 

@@ -573,6 +573,21 @@ func TestReconcileFindsUnknownParents(t *testing.T) {
 	r.finds(r.tick())
 }
 
+// A label that was probably meant for Gantry is found, and changes nothing else.
+func TestReconcileFindsMisspeltLabels(t *testing.T) {
+	r := newAccountRig(t, networkProd, simulator.Stack{ID: "app-prod", Labels: []string{"ganrty:managed"}})
+	r.finds(r.tick()) // it is not urgent
+	r.clock.Advance(10 * time.Minute)
+	report := r.tick()
+	r.finds(report, reconcile.FindingMisspeltLabel)
+	if f := report.Findings[0]; !strings.Contains(f.Summary, "app-prod carries ganrty:managed") || !strings.Contains(f.Fix, "write gantry:managed") {
+		t.Errorf("found %+v", f)
+	}
+	r.must(r.sim.SetLabels("app-prod", "gantry:managed"))
+	r.clock.Advance(time.Hour)
+	r.finds(r.tick())
+}
+
 // wantInTable checks that a document has a row with these numbers.
 func wantInTable(t *testing.T, file string, runs, idle, adopting int) {
 	t.Helper()

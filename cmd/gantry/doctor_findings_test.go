@@ -446,6 +446,10 @@ func TestDoctorFindings(t *testing.T) {
 			cause: func(h healthy) { h.ok(h.spacelift.SetLabels("network", "gantry:managed", "gantry:profile=production")) },
 		},
 		{
+			check: "stacks-labels", name: "a misspelt prefix", want: doctor.Warn, says: "sandbox, ganrty:managed: Gantry doesn't read it", fix: "correct the labels",
+			cause: func(h healthy) { h.ok(h.spacelift.SetLabels("sandbox", "ganrty:managed")) },
+		},
+		{
 			check: "stacks-labels", name: "one to no effect", want: doctor.Warn, says: "sandbox has gantry:confirm=auto, but not gantry:managed", fix: "correct the labels",
 			cause: func(h healthy) { h.ok(h.spacelift.SetLabels("sandbox", "gantry:confirm=auto")) },
 		},

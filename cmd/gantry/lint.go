@@ -169,6 +169,9 @@ func lintLabels(w *output.Printer, p policy.Policy, labels []string) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	for _, wrong := range policy.Misspelt(labels) {
+		fmt.Fprintf(w, "\nWarning: %s: %s; %s.\n", output.Clean(wrong.Label), wrong.Problem, output.Clean(wrong.Remedy))
+	}
 	if !spacelift.Managed(labels) {
 		fmt.Fprintf(w, "\nThe stack is not managed: it lacks the label %s.\n", spacelift.LabelManaged)
 	}

@@ -76,6 +76,7 @@ func TestLint(t *testing.T) {
 			},
 		},
 		{name: "labels alone", args: []string{"--labels", "gantry:managed,gantry:confirm=auto"}, prints: []string{`confirm +auto +gantry:confirm=auto`}},
+		{name: "misspelt", args: []string{"--labels", "gantry-managed"}, prints: []string{`Warning: gantry-managed: Gantry doesn't read it, .*; write gantry:managed, or .*`, `The stack is not managed: .*`}},
 		{name: "not managed", args: []string{"--labels", "gantry:confirm=auto"}, prints: []string{`The stack is not managed: it lacks the label gantry:managed\.`}},
 		{
 			name: "labels that can't be followed", args: []string{"--config", shared, "--without-accounts", "--labels", "gantry:managed,gantry:profile=production,gantry:aprovals=2"},

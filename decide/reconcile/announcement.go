@@ -99,5 +99,6 @@ var headlines = map[FindingKind]string{
 	FindingExecutionStuck:    "Executions of Gantry are stuck",
 	FindingRunsVanished:      "Spacelift no longer knows runs that it showed",
 	FindingUnknownParent:     "Stacks follow stacks that Gantry doesn't manage",
+	FindingMisspeltLabel:     "Labels of stacks look misspelt",
 	FindingNotEnforced:       "Spacelift applies plans that labels hold back",
 }

@@ -39,6 +39,7 @@ const (
 	FindingExecutionStuck    FindingKind = "execution-stuck"
 	FindingRunsVanished      FindingKind = "runs-vanished"
 	FindingUnknownParent     FindingKind = "unknown-parent"
+	FindingMisspeltLabel     FindingKind = "misspelt-label"
 	FindingNotEnforced       FindingKind = "not-enforced"
 	FindingRunBypassed       FindingKind = "run-bypassed"
 )
@@ -47,7 +48,7 @@ const (
 var FindingKinds = []FindingKind{
 	FindingWebhookMissing, FindingWebhookUnreadable, FindingWebhookDisabled, FindingSilence, FindingSpaceliftFails,
 	FindingSecretMismatch, FindingUntrustedProxy, FindingUnreadableEvents, FindingNewRunsDelayed, FindingConfiguration, FindingReconcileOverdue, FindingExecutionStuck, FindingRunsVanished,
-	FindingUnknownParent, FindingNotEnforced, FindingRunBypassed,
+	FindingUnknownParent, FindingMisspeltLabel, FindingNotEnforced, FindingRunBypassed,
 }
 
 // Severity says how urgent a finding is.
@@ -62,7 +63,7 @@ const (
 // Severity returns the severity of a kind.
 func (k FindingKind) Severity() Severity {
 	switch k {
-	case FindingWebhookUnreadable, FindingUntrustedProxy, FindingUnreadableEvents, FindingConfiguration, FindingRunsVanished, FindingUnknownParent, FindingNotEnforced:
+	case FindingWebhookUnreadable, FindingUntrustedProxy, FindingUnreadableEvents, FindingConfiguration, FindingRunsVanished, FindingUnknownParent, FindingMisspeltLabel, FindingNotEnforced:
 		return SeverityWarning
 	}
 	return SeverityCritical

@@ -2075,7 +2075,7 @@ type Stack struct {
 	// State Its state in Spacelift: mostly that of its latest tracked run, and `NONE` before any.
 	State *string `json:"state,omitempty"`
 
-	// Warnings Labels that refer to nothing: a missing or unmanaged stack, or a group without approvers. They have no effect, and Gantry still confirms. Missing if there are none.
+	// Warnings Labels that refer to nothing: a missing or unmanaged stack, or a group without approvers; and labels that were probably meant for Gantry, whose prefix is misspelt. They have no effect, and Gantry still confirms. Missing if there are none.
 	Warnings []PolicyProblem `json:"warnings,omitempty"`
 }
 
