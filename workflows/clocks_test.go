@@ -242,6 +242,26 @@ func TestOutsideChanges(t *testing.T) {
 			mentions: map[string]managed.TimelineKind{"jane confirmed the plan in Spacelift; Gantry wants nothing more of it": managed.KindNote},
 		},
 		{
+			name: "somebody confirms what another one is stopping, and the channel is away for minutes", labels: production,
+			script: func(r *rig) {
+				r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+				r.at(time.Hour, func() {
+					r.world.set(func() {
+						r.world.deaf = map[string]error{"deploys": &notify.UnavailableError{Channel: "deploys", Status: 503}}
+					})
+					r.person("jane", confirmed, "go")
+					r.moves(applying, finished) // faster than the notifications
+					r.stops(ann, "", managed.ErrTypeNotStoppable)
+				})
+				r.at(time.Hour+10*time.Minute, func() { r.world.set(func() { r.world.deaf = nil }) })
+			},
+			state: finished, outcome: "applied",
+			mentions: map[string]managed.TimelineKind{
+				"jane confirmed the plan in Spacelift against the policy in effect": managed.KindBypass,
+				"sent through deploys: network / prod: a plan was applied against":  managed.KindNote,
+			},
+		},
+		{
 			name: "somebody discards while people are asked", labels: production,
 			script: func(r *rig) {
 				r.at(0, func() { r.moves(queued, planning, unconfirmed) })

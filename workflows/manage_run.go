@@ -185,7 +185,7 @@ func (m *manager) decide(ctx workflow.Context) managed.Next {
 
 // closingWait is the time that an execution gives its messages to arrive before
 // it ends. Later it gives them up: a channel that does not answer must not keep
-// executions open.
+// executions open. It waits for alarms until those are tooOld.
 const closingWait = time.Minute
 
 // waitForMessages is the summary of that time.
@@ -196,15 +196,28 @@ const waitForMessages = "Time for messages to arrive before this execution ends"
 func (m *manager) finish(ctx workflow.Context) (bool, error) {
 	m.known.SendFarewell(workflow.Now(ctx).UTC())
 	m.sendMessages()
-	if len(m.known.Outbox) > 0 {
-		if _, err := m.awaitFor(ctx, closingWait, waitForMessages, func() bool { return len(m.known.Outbox) == 0 || m.hasNews() }); err != nil {
+	m.handled = m.requests // the end answers them
+	for _, wait := range []struct {
+		most time.Duration
+		of   func() bool
+	}{
+		{closingWait, func() bool { return len(m.known.Outbox) > 0 }},
+		{tooOld, m.known.Alarms},
+	} {
+		if !wait.of() {
+			continue
+		}
+		if _, err := m.awaitFor(ctx, wait.most, waitForMessages, func() bool { return !wait.of() || m.hasNews() }); err != nil {
 			return false, err
+		}
+		if m.hasNews() {
+			return false, nil
 		}
 	}
 	if err := m.answerAll(ctx); err != nil {
 		return false, err
 	}
-	return !m.eventsWait(), nil
+	return !m.eventsWait() && m.situation(ctx).Next().Do == managed.DoFinish, nil
 }
 
 // fullHistory reports whether the execution should continue as a new one.

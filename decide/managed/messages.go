@@ -51,6 +51,11 @@ func (r *Record) Delivered(id string) {
 	r.Outbox = slices.DeleteFunc(r.Outbox, func(n Notice) bool { return n.Message.ID == id })
 }
 
+// Alarms reports whether alarms wait to be sent.
+func (r *Record) Alarms() bool {
+	return slices.ContainsFunc(r.Outbox, func(n Notice) bool { return n.Message.Urgency == notify.Alarm })
+}
+
 // facts returns the facts that every message about a run carries.
 func facts(s RunStatus) []notify.Fact {
 	var list []notify.Fact
