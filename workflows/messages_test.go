@@ -113,6 +113,23 @@ func TestMessagesKeepTheirOrderAndNameWhoDecided(t *testing.T) {
 	}
 }
 
+// A request that is answered at the end of a run takes no time from the messages that are
+// on their way.
+func TestARequestAtTheEndLosesNoMessage(t *testing.T) {
+	r := newRig(t, asked)
+	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+	r.at(time.Minute, func() {
+		r.world.set(func() { r.world.deaf = map[string]error{"deploys": errors.New("503 Service Unavailable")} })
+	})
+	r.at(2*time.Minute, func() { r.person("joe", "CONFIRMED", ""); r.goes(applying, finished) })
+	r.at(2*time.Minute+time.Second, func() { r.stops(ann, "no", managed.ErrTypeNotStoppable) })
+	r.at(2*time.Minute+10*time.Second, func() { r.world.set(func() { r.world.deaf = nil }) })
+	r.manage()
+	if got := r.world.messages(); !slices.ContainsFunc(got, func(m string) bool { return strings.Contains(m, "run.bypassed") }) {
+		t.Errorf("the alarm is missing: %q", got)
+	}
+}
+
 func TestARejectionIsReportedWithWhoAndWhy(t *testing.T) {
 	r := newRig(t, asked)
 	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
