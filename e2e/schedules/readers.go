@@ -10,21 +10,31 @@ import (
 
 // Readers follow the event stream of one replica for a while, all of the same one, then of
 // none, then of the other one: a replica reads Temporal for its streams as long as it has
-// any, which costs as much for one as for all.
+// any, which costs as much for one as for all. Every third time they stay away for longer
+// than a replica looks back without being asked to.
 const (
-	turnAtReplica = 4 * time.Second
-	turnAtNone    = 4 * time.Second
+	turnAtReplica = 9 * time.Second
+	turnAtNone    = 3 * time.Second
+	turnAway      = 14 * time.Second
+	turns         = 3
 )
 
 // turn returns which replica's stream the readers follow at a time, or a negative number
 // for none, and until when.
 func (b *Batch) turn(now time.Time) (replica int, until time.Time) {
-	n := int(now.Sub(b.begin) / (turnAtReplica + turnAtNone))
-	began := b.begin.Add(time.Duration(n) * (turnAtReplica + turnAtNone))
-	if leaves := began.Add(turnAtReplica); now.Before(leaves) {
-		return n % len(b.Replicas), leaves
+	until = b.begin
+	for n := 0; ; n++ {
+		if until = until.Add(turnAtReplica); now.Before(until) {
+			return n % len(b.Replicas), until
+		}
+		away := turnAtNone
+		if n%turns == turns-1 {
+			away = turnAway
+		}
+		if until = until.Add(away); now.Before(until) {
+			return -1, until
+		}
 	}
-	return -1, began.Add(turnAtReplica + turnAtNone)
 }
 
 // readStreams has people follow the event stream until the readers leave.

@@ -2,6 +2,7 @@ package schedules
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -86,5 +87,24 @@ func TestASeriesContinuesWhereItWas(t *testing.T) {
 	}
 	if total := Totals(done); total.Schedules != 30 || total.Seeds != "1 to 5" {
 		t.Errorf("total %+v", total)
+	}
+}
+
+// Readers of the event stream take turns at both replicas, and stay away for longer than
+// ten seconds now and then.
+func TestReadersTakeTurns(t *testing.T) {
+	b := &Batch{begin: time.Now(), Rig: &rig.Rig{Replicas: make([]*rig.Gantry, 2)}}
+	var seen []string
+	for at, end := b.begin, b.begin.Add(94*time.Second); at.Before(end); {
+		replica, until := b.turn(at)
+		seen = append(seen, fmt.Sprintf("%d for %s", replica, until.Sub(at)))
+		at = until
+	}
+	want := []string{
+		"0 for 9s", "-1 for 3s", "1 for 9s", "-1 for 3s", "0 for 9s", "-1 for 14s",
+		"1 for 9s", "-1 for 3s", "0 for 9s", "-1 for 3s", "1 for 9s", "-1 for 14s",
+	}
+	if diff := cmp.Diff(want, seen); diff != "" {
+		t.Error(diff)
 	}
 }

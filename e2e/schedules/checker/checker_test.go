@@ -129,6 +129,31 @@ func TestASlowMachineAccusesNobody(t *testing.T) {
 	}
 }
 
+// A rejection is about the plan that Gantry knew when it came: one that came before a
+// replan leaves the plan that follows to people, even if it was answered after that.
+func TestARejectionIsAboutThePlanThereWas(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=manual")
+		r := s.push("s1-a", "c1")
+		sent := s.now
+		for _, state := range []string{"REPLAN_REQUESTED", "PREPARING_REPLAN", "PLANNING", "UNCONFIRMED"} {
+			s.enter(r, state, "", "")
+		}
+		r.decisions = append(r.decisions, decided{By: "joe", Verdict: "reject", StateVersion: 4})
+		i := s.ask(r, "joe", "decideRun", "", map[string]any{"verdict": "reject"}, 200, r.view())
+		if !late {
+			s.records[i].Began = sent
+		}
+		s.decide(r, "ann", "approve")
+		s.confirm(r)
+		s.finish(r)
+		if found := slices.ContainsFunc(Check(s.end()), func(v Violation) bool { return v.Rule == "objections" }); found != late {
+			t.Errorf("a rejection that was sent after the replan: %t; a broken promise: %t", late, found)
+		}
+	}
+}
+
 // TestJudgeKnowsNothingOfTheCode asks the go command what the judge is built from.
 func TestJudgeKnowsNothingOfTheCode(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "./../model", ".").Output()

@@ -154,14 +154,14 @@ func (x *index) unseen(reads []connection) (all []Violation) {
 	return all
 }
 
-// undecided finds approvals that were answered while a stream was open, and after which it
+// undecided finds decisions that were answered while a stream was open, and after which it
 // showed nothing of the run.
 func (x *index) undecided(c connection) (all []Violation) {
 	bound := x.slowly(streamedWithin)
 	for _, q := range x.requests {
 		r := x.runs[key(q.Request.Stack, q.Request.Run)]
 		s := span{q.Began, q.Ended + bound}
-		if q.Request.Operation != "decideRun" || !answered(q) || decision(q).Verdict != "approve" || r == nil || s.from < c.opened.Ended || s.to > c.closed.Began ||
+		if q.Request.Operation != "decideRun" || !answered(q) || !slices.Contains([]string{"approve", "reject"}, decision(q).Verdict) || r == nil || s.from < c.opened.Ended || s.to > c.closed.Began ||
 			x.troubled(s) || !x.surelySees(c.opened.Event.Reader, r.stack, s) {
 			continue
 		}
@@ -169,7 +169,7 @@ func (x *index) undecided(c connection) (all []Violation) {
 		if !slices.ContainsFunc(c.events, func(e rec) bool {
 			return e.Ended > q.Began && e.Ended < s.to && (e.Event.Name == "reset" || e.Event.Run == r.id && e.Event.Name == "run")
 		}) {
-			all = append(all, violation(r.name(), fmt.Sprintf("the stream of %s shows nothing of the run within %s of an approval", c.opened.Event.Reader, bound.Round(time.Second)), c.opened, q, c.closed))
+			all = append(all, violation(r.name(), fmt.Sprintf("the stream of %s shows nothing of the run within %s of a decision", c.opened.Event.Reader, bound.Round(time.Second)), c.opened, q, c.closed))
 		}
 	}
 	return all
