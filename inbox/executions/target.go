@@ -30,7 +30,7 @@ type Target struct {
 	TaskQueue string
 	Pages     decide.Pages // for what Temporal shows of an execution from its start
 
-	started [4096]atomic.Uint64 // runs whose executions exist, by hash
+	started [1 << 14]atomic.Uint64 // runs whose executions exist, by hash
 }
 
 // seed is the process's own, so nobody can choose runs that share a hash.
