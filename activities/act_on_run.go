@@ -26,7 +26,7 @@ type ReviewRunInput struct {
 	Decision     spacelift.ReviewDecision `json:"decision"`
 
 	// Releases says that people may confirm the plan in Spacelift once it is reviewed. Then
-	// labels, brakes, windows and freezes are checked right before, as for a confirmation.
+	// the checks of managed.ToRelease are made right before.
 	Releases bool `json:"releases,omitempty"`
 
 	Note string `json:"note"`
@@ -59,7 +59,7 @@ func (a *Activities) act(ctx context.Context, ref spacelift.RunRef, stateVersion
 		}
 		read := time.Now()
 		result, err := judge(ctx, run)
-		result.Run = run
+		result.Run = kept(run)
 		return result, read, err
 	}
 	return checkedAnew(func() (managed.ActResult, error) { return actOnce(ctx, api, patient, check, do) })
@@ -127,45 +127,30 @@ func (in DiscardRunInput) judge(run spacelift.Run) managed.ActResult {
 // Repeating it changes nothing, since the latest review of each reviewer counts
 // (https://docs.spacelift.io/concepts/policy/approval-policy).
 func (a *Activities) ReviewRun(ctx context.Context, in ReviewRunInput) (managed.ActResult, error) {
+	var planned *reading // before the run, so that what the review relies on stays fresh
+	if in.Releases && a.definitions().NeedsPlans() {
+		planned = a.plan(ctx, in.Run, in.StateVersion)
+	}
 	judge := func(ctx context.Context, run spacelift.Run) (managed.ActResult, error) {
 		result := in.judge(run)
 		if !in.Releases || result.Outcome != "" {
 			return result, nil
 		}
-		why, err := a.whyNotReleased(ctx, run)
-		if why != "" {
-			result = moot("%s", why)
+		s, err := a.standing(ctx, run, time.Time{}, planned)
+		if err == nil && s.Rules.Policy.Expressions.Any() && planned.again() {
+			err = classify(ctx, planned.err)
 		}
-		return result, err
+		if err != nil {
+			return result, err
+		}
+		if no := s.Forbids(managed.ToRelease); no != nil {
+			result = moot("%s", no.Reason)
+		}
+		return result, nil
 	}
 	return a.act(ctx, in.Run, in.StateVersion, judge, func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {
 		return api.ReviewRun(ctx, in.Run, in.Decision, mark.Sign(in.Note))
 	})
-}
-
-// whyNotReleased returns why people may not confirm a run now; empty if they may.
-func (a *Activities) whyNotReleased(ctx context.Context, run spacelift.Run) (string, error) {
-	by := a.definitions()
-	p, err := a.resolveWith(ctx, by, run.Ref.Account, run.Ref.Stack, run.StackLabels, run.Stack)
-	if err != nil {
-		return "", err
-	}
-	freezes, err := a.freezes(ctx, run.Ref.Account)
-	if err != nil {
-		return "", err
-	}
-	block, gate := run.Brakes.ConfirmBlock(run.Ref.Run), by.Gate(p, string(run.Ref.Stack), freezes, a.now())
-	switch {
-	case !spacelift.Managed(run.StackLabels):
-		return "the stack no longer carries " + spacelift.LabelManaged, nil
-	case len(p.Problems) > 0:
-		return fmt.Sprintf("%s can't be followed: %s", p.Problems[0].Label, p.Problems[0].Problem), nil
-	case block != nil:
-		return block.Reason, nil
-	case !gate.Open:
-		return gate.Reason, nil
-	}
-	return "", nil
 }
 
 func (in ReviewRunInput) judge(run spacelift.Run) managed.ActResult {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -171,6 +172,14 @@ func TestReviewRun(t *testing.T) {
 	})
 }
 
+// configure sets the configuration in effect.
+func (r *rig) configure(c policy.Config) {
+	r.Helper()
+	rules, err := policy.Compile(c)
+	r.must(err)
+	r.acts.Definitions = func() *policy.Definitions { return rules }
+}
+
 // A review by which people may confirm is given only while Gantry could confirm itself: a
 // freeze or a lock that came after the decision counts, and so do changed labels.
 func TestAReviewThatReleasesAPlanIsCheckedAnew(t *testing.T) {
@@ -183,6 +192,22 @@ func TestAReviewThatReleasesAPlanIsCheckedAnew(t *testing.T) {
 		{"a freeze", (*rig).freezes, acted{managed.ActMoot, "audit", 0}},
 		{"a lock", func(r *rig) { r.must(r.sim.Lock("joe", stack, "mine")) }, acted{managed.ActMoot, "joe", 0}},
 		{"a label that can't be read", func(r *rig) { r.must(r.sim.SetLabels(stack, "gantry:managed", "gantry:aprovals=2")) }, acted{managed.ActMoot, "gantry:aprovals=2", 0}},
+		{"a window that a rule about another label asks for", func(r *rig) {
+			r.configure(policy.Config{
+				Windows:  []policy.Window{{Name: "night", TimeZone: "UTC", Allow: []policy.Recurrence{{Start: "2026-01-05T22:00", Duration: policy.Duration(8 * time.Hour), RRule: "FREQ=DAILY"}}}},
+				Profiles: []policy.Profile{{Name: "prod", Windows: []string{"night"}}},
+				Rules:    []policy.StackRule{{Name: "production", Match: policy.Match{Labels: []string{"env:prod"}}, Profile: "prod", Locked: true}},
+			})
+			r.must(r.sim.SetLabels(stack, "gantry:managed", "env:prod"))
+		}, acted{managed.ActMoot, "night", 0}},
+		{"an expression that holds the plan", func(r *rig) {
+			r.configure(policy.Config{Profiles: []policy.Profile{{Name: "guarded", HoldWhen: new("plan.changed > 0")}}})
+			r.must(r.sim.SetLabels(stack, "gantry:managed", "gantry:profile=guarded"))
+		}, acted{managed.ActMoot, "holdWhen", 0}},
+		{"an expression that doesn't", func(r *rig) {
+			r.configure(policy.Config{Profiles: []policy.Profile{{Name: "guarded", HoldWhen: new("plan.deleted > 0")}}})
+			r.must(r.sim.SetLabels(stack, "gantry:managed", "gantry:profile=guarded"))
+		}, acted{managed.ActDone, "", 1}},
 		{"it isn't managed any more", func(r *rig) { r.must(r.sim.SetLabels(stack)) }, acted{managed.ActMoot, "gantry:managed", 0}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -3,7 +3,6 @@ package activities
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -176,7 +175,7 @@ func (a *Activities) check(ctx context.Context, api Spacelift, in ConfirmRunInpu
 	case moved != nil:
 		result = managed.ConfirmResult{Outcome: managed.ParentsMoved, Reason: moved.Reason, Parents: moved}
 	}
-	result.Run = run
+	result.Run = kept(run)
 	return result, read, nil
 }
 
@@ -194,58 +193,43 @@ func (a *Activities) parentsMoved(ctx context.Context, in ConfirmRunInput) (*man
 	return &now.ParentsProgress, nil
 }
 
-// checkRules compares the policy in effect with the one that the plan was judged
-// by, and checks the stack's brakes, windows and freezes. An empty outcome means
-// that they allow the confirmation.
+// forbidden are the outcomes of a confirmation that a check forbids.
+var forbidden = map[managed.Check]managed.ConfirmOutcome{
+	managed.CheckManaged: managed.RulesChanged, managed.CheckPolicy: managed.RulesChanged, managed.CheckVerdicts: managed.RulesChanged,
+	managed.CheckLabels: managed.ConfirmRefused, managed.CheckPeople: managed.AnotherPlan, managed.CheckBrakes: managed.StackBlocked, managed.CheckGate: managed.GateClosed,
+}
+
+// checkRules reads the rules in effect, and makes the checks of a confirmation. An empty
+// outcome means that they allow it.
 func (a *Activities) checkRules(ctx context.Context, in managed.ConfirmRunInput, run spacelift.Run, planned *reading) (managed.ConfirmResult, error) {
-	by := a.definitions()
-	policy, err := a.resolveWith(ctx, by, in.Run.Account, in.Run.Stack, run.StackLabels, run.Stack)
+	s, err := a.standing(ctx, run, in.PlanSince, planned)
 	if err != nil {
 		return managed.ConfirmResult{}, err
 	}
-	rules, err := a.timed(ctx, by, ReadRulesInput{Run: in.Run, PlanSince: in.PlanSince}, managed.Rules{Labels: spacelift.OurLabels(run.StackLabels), Policy: policy}, planned)
-	if err != nil {
-		return managed.ConfirmResult{}, err
-	}
-	result, block := managed.ConfirmResult{Rules: &rules}, run.Brakes.ConfirmBlock(in.Run.Run)
-	switch {
-	case !spacelift.Managed(rules.Labels):
-		result.Outcome = managed.RulesChanged
-		result.Reason = fmt.Sprintf("the stack's labels are %s: without %s Gantry only follows it", list(rules.Labels), spacelift.LabelManaged)
-	case !in.Policy.Equal(rules.Policy):
-		result.Outcome = managed.RulesChanged
-		result.Reason = "the policy is not the one that the plan was judged by; the stack's labels are " + list(rules.Labels)
-	case !in.Verdicts.Same(rules.Verdicts):
-		result.Outcome = managed.RulesChanged
-		result.Reason = "the policy's expressions have other results than those that the plan was judged by"
-	case len(rules.Policy.Problems) > 0:
-		p := rules.Policy.Problems[0]
-		result.Outcome = managed.ConfirmRefused
-		result.Reason = fmt.Sprintf("%s can't be followed: %s", p.Label, p.Problem)
-	case !in.Approved && whyPeople(rules, run) != "":
-		return changed("Gantry may not confirm this run without people: %s", whyPeople(rules, run)), nil
-	case block != nil:
-		return managed.ConfirmResult{Outcome: managed.StackBlocked, Reason: block.Reason, Block: block}, nil
-	case !rules.Gate.Open:
-		result.Outcome, result.Reason = managed.GateClosed, rules.Gate.Reason
-	default:
+	s.Judged = &in
+	s.Plan = policy.PlanFacts{Type: run.Type, Drift: run.DriftDetection, Delta: run.Delta, Verdicts: s.Rules.Verdicts}
+	no := s.Forbids(managed.ToConfirm)
+	if no == nil {
 		return managed.ConfirmResult{}, nil
+	}
+	result := managed.ConfirmResult{Outcome: forbidden[no.Check], Reason: no.Reason, Block: no.Block}
+	if result.Outcome != managed.AnotherPlan && result.Outcome != managed.StackBlocked {
+		result.Rules = &s.Rules
 	}
 	return result, nil
 }
 
-// whyPeople returns why the rules leave a run to people; empty if they don't.
-func whyPeople(rules managed.Rules, run spacelift.Run) string {
-	alone, considered := rules.Policy.AutoConfirms(policy.PlanFacts{Type: run.Type, Drift: run.DriftDetection, Delta: run.Delta, Verdicts: rules.Verdicts})
-	if alone {
-		return ""
+// standing returns what checks need of a run and its stack, by the rules in effect now. The
+// run has all of the stack's labels, since rules select by them.
+func (a *Activities) standing(ctx context.Context, run spacelift.Run, planSince time.Time, planned *reading) (managed.Standing, error) {
+	by := a.definitions()
+	p, err := a.resolveWith(ctx, by, run.Ref.Account, run.Ref.Stack, run.StackLabels, run.Stack)
+	if err != nil {
+		return managed.Standing{}, err
 	}
-	for _, r := range considered {
-		if r.Effect != policy.EffectAllows {
-			return fmt.Sprintf("%s (%s)", r.Detail, r.Origin)
-		}
-	}
-	return "the policy leaves it to people"
+	ours := spacelift.OurLabels(run.StackLabels)
+	rules, err := a.timed(ctx, by, ReadRulesInput{Run: run.Ref, PlanSince: planSince}, managed.Rules{Labels: ours, Policy: p}, planned)
+	return managed.Standing{Run: run.Ref, Labels: ours, Brakes: run.Brakes, Rules: rules}, err
 }
 
 // checkPlan compares a run with the plan that was judged, all but the policy. An
@@ -341,11 +325,4 @@ func plan(d *spacelift.Delta) string {
 		return "of unknown size"
 	}
 	return fmt.Sprintf("+%d ~%d -%d of %d", d.Added, d.Changed, d.Deleted, d.Resources)
-}
-
-func list(labels []string) string {
-	if len(labels) == 0 {
-		return "none of Gantry's"
-	}
-	return strings.Join(labels, " ")
 }

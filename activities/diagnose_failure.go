@@ -49,6 +49,7 @@ func (a *Activities) DiagnoseFailure(ctx context.Context, in DiagnoseFailureInpu
 	if err != nil {
 		return Diagnosis{}, err
 	}
+	run = kept(run)
 	if run.State != spacelift.RunStateFailed {
 		return unknownCause(run), nil
 	}

@@ -128,7 +128,7 @@ func TestConfirmRunByPolicy(t *testing.T) {
 		{
 			name:   "the stack is managed no longer",
 			before: func(r *rig) { r.must(r.sim.SetLabels(stack, "gantry:profile=production")) },
-			want:   managed.RulesChanged, reason: "without gantry:managed",
+			want:   managed.RulesChanged, reason: "does not carry the label gantry:managed",
 		},
 		{
 			name: "what can't be followed was asked for all the same", labels: append([]string{"gantry:hold"}, production...),

@@ -22,19 +22,26 @@ func (a *Activities) ReadRun(ctx context.Context, ref spacelift.RunRef) (spaceli
 	if err != nil {
 		return spacelift.Run{}, err
 	}
-	return a.read(ctx, api, ref)
+	run, err := a.read(ctx, api, ref)
+	return kept(run), err
 }
 
+// read reads a run, with all labels of its stack and all of its history.
 func (a *Activities) read(ctx context.Context, api Spacelift, ref spacelift.RunRef) (spacelift.Run, error) {
 	run, err := api.Run(ctx, ref)
 	if err != nil {
 		return spacelift.Run{}, classify(ctx, err)
 	}
 	a.remember(run)
-	// Gantry reads no other labels, and what is read here ends up in histories.
-	run.StackLabels = spacelift.OurLabels(run.StackLabels)
 	a.dropOwnLock(ctx, ref.Account, &run.Brakes)
-	return bounded(run), nil
+	return run, nil
+}
+
+// kept returns a run as histories keep it: with bounds, and without labels that only rules
+// read.
+func kept(run spacelift.Run) spacelift.Run {
+	run.StackLabels = spacelift.OurLabels(run.StackLabels)
+	return bounded(run)
 }
 
 // Bounds of a run, far above those of a real one: Temporal takes at most 2 MB.

@@ -43,7 +43,7 @@ func (a *Activities) replaceRun(ctx context.Context, api Spacelift, in ReplaceRu
 	if err != nil {
 		return ReplaceRunResult{}, err
 	}
-	result := ReplaceRunResult{Outcome: managed.ActMoot, Run: run}
+	result := ReplaceRunResult{Outcome: managed.ActMoot, Run: kept(run)}
 	if run.State != spacelift.RunStateUnconfirmed || run.StateVersion != in.StateVersion {
 		result.Reason = fmt.Sprintf("the run is in %s (%d), not in %s (%d)", run.State, run.StateVersion, spacelift.RunStateUnconfirmed, in.StateVersion)
 		return result, nil

@@ -83,8 +83,8 @@ func (a *Activities) retryRun(ctx context.Context, api Spacelift, in RetryRunInp
 	}
 	// A person may have locked the stack in the meantime: then it shows.
 	if run, readErr := a.read(ctx, api, in.Run); readErr == nil {
-		if block := run.Brakes.StartBlock(); block != nil {
-			return RetryRunResult{Outcome: managed.ActBlocked, Reason: block.Reason, Block: block}, nil
+		if held := (managed.Standing{Run: run.Ref, Brakes: run.Brakes}).Forbids(managed.ToRetry); held != nil {
+			return RetryRunResult{Outcome: managed.ActBlocked, Reason: held.Reason, Block: held.Block}, nil
 		}
 	}
 	if activity.GetInfo(ctx).Attempt < patience && !is[*spacelift.IllegalStateError](err) {
@@ -97,12 +97,12 @@ func (a *Activities) retryRun(ctx context.Context, api Spacelift, in RetryRunInp
 // means that it may be.
 func retryable(in RetryRunInput, run spacelift.Run) RetryRunResult {
 	_, again := resumed(run, in.FailedAt)
-	block := run.Brakes.StartBlock()
+	held := managed.Standing{Run: run.Ref, Brakes: run.Brakes}.Forbids(managed.ToRetry)
 	switch {
 	case again, run.State != spacelift.RunStateFailed:
 		return RetryRunResult{Outcome: managed.ActRefused, Reason: fmt.Sprintf("only failed runs are retried, and this one is in %s", run.State)}
-	case block != nil:
-		return RetryRunResult{Outcome: managed.ActBlocked, Reason: block.Reason, Block: block}
+	case held != nil:
+		return RetryRunResult{Outcome: managed.ActBlocked, Reason: held.Reason, Block: held.Block}
 	case !run.CanRetry:
 		return RetryRunResult{Outcome: managed.ActRefused, Reason: "Spacelift says that this run can't be retried, at least not with Gantry's API key"}
 	}

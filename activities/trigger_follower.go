@@ -167,8 +167,11 @@ func newestOf(lines []spacelift.RunLine) spacelift.RunID {
 func (a *Activities) triggerAfter(ctx context.Context, api Spacelift, account spacelift.Account, id spacelift.StackID, commit string, known spacelift.RunID) (triggering, error) {
 	return trigger(ctx, api, id, spacelift.Trigger{CommitSHA: commit}, func(s spacelift.Stack) (string, *managed.Block, error) {
 		a.dropOwnLock(ctx, account, &s.Brakes)
-		why, block := chain.WhyNotTriggered(s, a.definitions().Resolve(policy.Labelled(s.Labels)).Of(s.ID))
-		if why != "" {
+		rules, err := a.resolveWith(ctx, a.definitions(), account, id, s.Labels, s.Traits())
+		if err != nil {
+			return "", nil, err
+		}
+		if why, block := chain.WhyNotTriggered(managed.ToFollow, s, rules); why != "" {
 			return why, block, nil
 		}
 		_, lines, err := trackedRuns(ctx, api, id)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gantryhq/gantry/activities"
 	"github.com/gantryhq/gantry/decide/chain"
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -351,6 +352,15 @@ func TestTriggerFollowerHolds(t *testing.T) {
 		{"its labels can't be read", func(c *town, _ *activities.TriggerFollowerInput) {
 			c.labels("app", "gantry:after=net", "gantry:aprovals=2")
 		}, activities.FollowHeld, "gantry:aprovals=2 of the stack app can't be followed"},
+		{"a rule about its id contradicts its labels", func(c *town, _ *activities.TriggerFollowerInput) {
+			rules, err := policy.Compile(policy.Config{
+				Profiles: []policy.Profile{{Name: "auto", Confirm: new(policy.ConfirmAuto)}},
+				Rules:    []policy.StackRule{{Name: "apps", Match: policy.Match{Stacks: []string{"app"}}, Profile: "auto"}},
+			})
+			c.must(err)
+			c.acts.Definitions = func() *policy.Definitions { return rules }
+			c.labels("app", "gantry:after=net", "gantry:approvals=2")
+		}, activities.FollowHeld, "of the stack app can't be followed"},
 		{"it follows itself", func(c *town, _ *activities.TriggerFollowerInput) {
 			c.labels("app", "gantry:after=net", "gantry:after=app")
 		}, activities.FollowHeld, "app follows itself"},

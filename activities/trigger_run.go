@@ -9,6 +9,7 @@ import (
 
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/spacelift/spaceliftapi"
 )
@@ -83,11 +84,8 @@ func (a *Activities) triggerRun(ctx context.Context, api Spacelift, in TriggerRu
 	marked := spaceliftapi.WithRunMetadata(ctx, activity.GetInfo(ctx).WorkflowExecution.ID)
 	how := spacelift.Trigger{Type: in.Type, CommitSHA: in.Commit}
 	started, err := trigger(marked, api, in.Stack, how, func(s spacelift.Stack) (string, *managed.Block, error) {
-		if !spacelift.Managed(s.Labels) {
-			return fmt.Sprintf("the stack %s does not carry the label %s; Gantry triggers runs of managed stacks only", s.ID, spacelift.LabelManaged), nil, nil
-		}
 		a.dropOwnLock(ctx, in.Account, &s.Brakes)
-		why, block := chain.Braked(s)
+		why, block := chain.WhyNotTriggered(managed.ToTrigger, s, policy.Policy{})
 		return why, block, nil
 	})
 	switch {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/decide/policy"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -65,7 +66,7 @@ func (p *preview) play(stage int) bool {
 	for _, i := range turn {
 		p.stage[i] = stage
 		n := &p.chain.Nodes[i]
-		if why, _ := WhyNotTriggered(p.all[n.Stack].Stack, p.all[n.Stack].Policy); why != "" {
+		if why, _ := WhyNotTriggered(managed.ToFollow, p.all[n.Stack].Stack, p.all[n.Stack].Policy); why != "" {
 			p.chain.RecordFailure(p.at, n.Stack, why)
 			continue
 		}
