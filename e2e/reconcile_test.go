@@ -205,7 +205,7 @@ func TestReconcileNoticesExecutionsThatAreStuck(t *testing.T) {
 	defer own.Stop()
 	ref := spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01KDXSTUCK0000000000000000"}
 	_, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{
-		ID: managed.ManageRunID(ref), TaskQueue: "stuck", TypedSearchAttributes: workflows.Typed(managed.StartAttributes(ref, nil, time.Now())),
+		ID: managed.ManageRunID(ref), TaskQueue: "stuck", TypedSearchAttributes: workflows.Typed(managed.StartAttributes(ref, nil)),
 	}, managed.ManageRunType, managed.ManageRunInput{Run: ref})
 	w.must(err)
 	named := func(a api.Account) bool {

@@ -337,7 +337,7 @@ func (b *hub) extend(ctx context.Context, since string) bool {
 // read returns the runs and chains that changed since a time, unless they are too many.
 func (b *hub) read(ctx context.Context, since string) (changed map[string]entry, complete bool, err error) {
 	query := search{workflowTypes: []string{managed.ManageRunType, chain.Type}, accounts: b.h.served(), filters: []filter{
-		{attribute: managed.AttrChanged, operator: ">=", value: since},
+		{attribute: managed.AttrChanged, operator: ">=", value: since, begun: managed.ParseListedTime(since)},
 	}}
 	text, err := query.query()
 	if err != nil {
@@ -354,7 +354,7 @@ func (b *hub) read(ctx context.Context, since string) (changed map[string]entry,
 		}
 		for _, e := range page.GetExecutions() {
 			id := e.GetExecution().GetWorkflowId()
-			next := entry{changed: keyword(e.GetSearchAttributes(), managed.AttrChanged), version: e.GetExecution().GetRunId() + e.GetStatus().String()}
+			next := entry{changed: changedAt(e), version: e.GetExecution().GetRunId() + e.GetStatus().String()}
 			if run, err := listedRunOf(e); err == nil {
 				next.run = run
 			} else if c, err := toAPIChainSummary(e); err == nil {

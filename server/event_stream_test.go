@@ -383,3 +383,31 @@ func TestEventsOfAccounts(t *testing.T) {
 		narrow.wantNews(t, "ready")
 	}, func(c *server.Config) { c.Reconcile = time.Hour })
 }
+
+// A run that has not changed since it was started has no time of its own: whoever started
+// it may have a wrong clock. Temporal's start time counts.
+func TestEventsOfRunsThatBegin(t *testing.T) {
+	inEventBubble(t, func(t *testing.T, r *rig, v *visible) {
+		s := r.listen(viewerToken, "", "")
+		begun := time.Now().UTC()
+		shown := r.temporal.pages
+		r.temporal.pages = func(req *workflowservice.ListWorkflowExecutionsRequest) *workflowservice.ListWorkflowExecutionsResponse {
+			page := shown(req)
+			for _, e := range page.GetExecutions() {
+				delete(e.GetSearchAttributes().GetIndexedFields(), managed.AttrChanged)
+			}
+			if q := req.GetQuery(); strings.Contains(q, managed.AttrChanged) && !strings.Contains(q, " OR StartTime >= '") {
+				t.Errorf("asked %s, which leaves out runs that have just begun", q)
+			}
+			return page
+		}
+		v.change("01", 0)
+		pass(time.Second)
+		s.wantNews(t, "ready, run 01")
+		if id := s.lastID(t); !strings.HasPrefix(id, managed.ListedTime(begun)) {
+			t.Errorf("the event has the id %q, want one from %s", id, managed.ListedTime(begun))
+		}
+		s.leave()
+		pass(2 * time.Second)
+	})
+}

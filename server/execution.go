@@ -195,7 +195,8 @@ type filter struct {
 	attribute string
 	operator  string // empty for "="
 	value     string
-	values    []string // for IN
+	values    []string  // for IN
+	begun     time.Time // also executions that began since then, whatever the attribute is
 }
 
 // String returns the filter as a list filter has it (https://docs.temporal.io/list-filter).
@@ -203,7 +204,11 @@ func (f filter) String() string {
 	if len(f.values) > 0 {
 		return fmt.Sprintf("%s IN ('%s')", f.attribute, strings.Join(f.values, "', '"))
 	}
-	return fmt.Sprintf("%s %s '%s'", f.attribute, cmp.Or(f.operator, "="), f.value)
+	one := fmt.Sprintf("%s %s '%s'", f.attribute, cmp.Or(f.operator, "="), f.value)
+	if !f.begun.IsZero() {
+		return fmt.Sprintf("(%s OR StartTime >= '%s')", one, timeValue(&f.begun))
+	}
+	return one
 }
 
 // maxListReads bounds the pages of Temporal's that are read for one answer, if most of
@@ -341,6 +346,12 @@ func endedAt(e *workflowpb.WorkflowExecutionInfo) *time.Time {
 		return nil
 	}
 	return new(e.GetCloseTime().AsTime())
+}
+
+// changedAt returns when an entry of a list last changed, in the form of AttrChanged. All
+// such times are Temporal's: replicas' clocks may be apart.
+func changedAt(e *workflowpb.WorkflowExecutionInfo) string {
+	return cmp.Or(keyword(e.GetSearchAttributes(), managed.AttrChanged), managed.ListedTime(e.GetStartTime().AsTime()))
 }
 
 func keyword(attrs *commonpb.SearchAttributes, name string) string {

@@ -229,7 +229,7 @@ func listedRunOf(e *workflowpb.WorkflowExecutionInfo) (*listedRun, error) {
 	r := &listedRun{
 		Listed: memoOf[managed.Listed](e.GetMemo(), managed.ListedMemo), ref: ref, execution: toAPIExecution(e), phase: managed.Phase(keyword(attrs, managed.AttrPhase)),
 		state: keyword(attrs, managed.AttrRunState), kind: keyword(attrs, managed.AttrRunType), delta: managed.ParseListedPlan(keyword(attrs, managed.AttrPlan)),
-		bypassed: keyword(attrs, managed.AttrBypassed) == managed.AttrTrue, changed: keyword(attrs, managed.AttrChanged), startedAt: e.GetStartTime().AsTime(), endedAt: endedAt(e),
+		bypassed: keyword(attrs, managed.AttrBypassed) == managed.AttrTrue, changed: changedAt(e), startedAt: e.GetStartTime().AsTime(), endedAt: endedAt(e),
 	}
 	if r.Wait != nil && (r.Wait.Phase != r.phase || !r.running()) {
 		r.Wait = nil // it has moved on since

@@ -142,10 +142,10 @@ func TestListRuns(t *testing.T) {
 	got := decode[api.RunList](t, w)
 	want := []api.RunSummary{{
 		Account: "acme", Stack: "network-prod", Run: "01", Type: "TRACKED", State: "FINISHED", Phase: api.PhaseDone,
-		StartedAt: started, EndedAt: new(started.Add(time.Minute)),
+		StartedAt: started, ChangedAt: &started, EndedAt: new(started.Add(time.Minute)),
 		Execution: api.Execution{WorkflowID: "run/acme/network-prod/01", TemporalRunID: "temporal-run", Status: "Completed"},
 	}, {
-		Account: "acme", Stack: "network-prod", Run: "02", Phase: api.PhaseQueued, StartedAt: started,
+		Account: "acme", Stack: "network-prod", Run: "02", Phase: api.PhaseQueued, StartedAt: started, ChangedAt: &started,
 		Execution: api.Execution{WorkflowID: "run/acme/network-prod/02", TemporalRunID: "another", Status: "Running"},
 	}}
 	if diff := cmp.Diff(want, got.Runs); diff != "" {

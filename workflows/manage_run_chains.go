@@ -41,7 +41,7 @@ func (m *manager) release(ctx workflow.Context, _ managed.Next) error {
 		WorkflowID:            managed.ChainID(s.Run),
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		TypedSearchAttributes: Typed(append(chain.Attributes(s.Run, chain.PhaseMoving), managed.Attribute{Name: managed.AttrChanged, Value: managed.ListedTime(workflow.Now(ctx))})),
+		TypedSearchAttributes: Typed(chain.Attributes(s.Run, chain.PhaseMoving)),
 		StaticSummary:         opening.Summary,
 		StaticDetails:         opening.Details,
 	}), chain.Type, chain.Input{
@@ -162,7 +162,7 @@ func startRun(ctx workflow.Context, in managed.ManageRunInput, reuse enums.Workf
 		WorkflowID:            managed.ManageRunID(in.Run),
 		ParentClosePolicy:     enums.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: reuse,
-		TypedSearchAttributes: Typed(managed.StartAttributes(in.Run, in.Events, workflow.Now(ctx))),
+		TypedSearchAttributes: Typed(managed.StartAttributes(in.Run, in.Events)),
 		Memo:                  managed.StartMemo(in.Run, in.Events, in.Chains),
 		StaticSummary:         opening.Summary,
 		StaticDetails:         opening.Details,

@@ -92,7 +92,7 @@ const (
 	AttrPhase    = "GantryPhase"
 	AttrBypassed = "GantryBypassed" // AttrTrue, or none
 	AttrPlan     = "GantryPlan"     // the size of the plan: see ParseListedPlan
-	AttrChanged  = "GantryChanged"  // when lists last changed: see ListedTime
+	AttrChanged  = "GantryChanged"  // when lists last changed, by Temporal's clock: see ListedTime. Without it: when the execution began
 
 	// AttrFingerprint shows what an execution knows of the facts that no
 	// notification carries: see factsFingerprint.
@@ -112,11 +112,12 @@ func SearchAttributes() []string {
 // Attribute is a search attribute of an execution: a keyword.
 type Attribute struct{ Name, Value string }
 
-// StartAttributes returns the search attributes to start a run's execution with at a
-// time, given its first events. They are those that it would set itself, as far as
-// they follow from the events: it need not set them again.
-func StartAttributes(run spacelift.RunRef, events []RunEvent, at time.Time) (set []Attribute) {
-	for _, a := range append(Attributes(startStatus(run, events)), Attribute{AttrChanged, ListedTime(at)}) {
+// StartAttributes returns the search attributes to start a run's execution with, given its
+// first events. They are those that it would set itself, as far as they follow from the
+// events: it need not set them again. AttrChanged is not among them, because the clock of
+// whoever starts it may be wrong: see its start time.
+func StartAttributes(run spacelift.RunRef, events []RunEvent) (set []Attribute) {
+	for _, a := range Attributes(startStatus(run, events)) {
 		if a.Value != "" {
 			set = append(set, a)
 		}

@@ -202,7 +202,7 @@ func (t *player) notifyBefore(ctx context.Context, versions []int, meanwhile fun
 		client.StartWorkflowOptions{
 			TaskQueue:             t.queue,
 			WorkflowIDReusePolicy: enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-			TypedSearchAttributes: workflows.Typed(managed.StartAttributes(t.ref, batch.Events, time.Now())),
+			TypedSearchAttributes: workflows.Typed(managed.StartAttributes(t.ref, batch.Events)),
 			Memo:                  managed.StartMemo(t.ref, batch.Events, nil),
 		}, managed.ManageRunType, managed.ManageRunInput{Run: t.ref})
 	if err != nil {

@@ -1954,7 +1954,7 @@ type RunSummary struct {
 	// Chains Chains that the run is part of; missing if there are none.
 	Chains []ChainRef `json:"chains,omitempty"`
 
-	// ChangedAt When this entry changed last; missing until its execution has started.
+	// ChangedAt When this entry changed last, by Temporal's clock.
 	ChangedAt *time.Time `json:"changedAt,omitempty"`
 
 	// Commit The commit a run works on.

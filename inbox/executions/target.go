@@ -9,7 +9,6 @@ import (
 	"hash/maphash"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
@@ -49,7 +48,7 @@ func (t *Target) Signal(ctx context.Context, run spacelift.RunRef, events []mana
 	var memo map[string]any
 	if started.Load() != hash { // an execution that exists takes none, and they cost more than the event
 		opening = managed.Opening(run, events, t.Pages)
-		for _, a := range managed.StartAttributes(run, events, time.Now()) {
+		for _, a := range managed.StartAttributes(run, events) {
 			attributes = append(attributes, temporal.NewSearchAttributeKeyKeyword(a.Name).ValueSet(a.Value))
 		}
 		memo = managed.StartMemo(run, events, nil)
