@@ -54,7 +54,7 @@ var checks = []Check{
 	{"delivery-form", "By simulation: does every policy send Spacelift's own notification, by POST?", nil, checkForm},
 	{"guardian-webhook", "Does `guardian.webhook` name the webhook that points here?", nil, checkGuardian},
 	{"stacks-managed", "Does any stack have the label `gantry:managed`?", nil, checkManaged},
-	{"stacks-labels", "Can Gantry follow the `gantry:` labels of every stack?", nil, checkLabels},
+	{"stacks-labels", "Can Gantry follow the `gantry:` labels of every stack, and is none misspelt?", nil, checkLabels},
 	{"stacks-references", "Do the stacks that others follow exist and carry `gantry:managed`, and do the approving groups have members?", nil, checkReferences},
 	{"stacks-enforced", "Does Spacelift refuse what labels forbid?", nil, checkEnforced},
 	{"stacks-reach", "Do webhook and policy reach the space of every managed stack?", nil, checkReach},
