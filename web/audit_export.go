@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/gen/gantry"
 )
 
 // maxExport bounds the entries of one download. gantry audit export has no bound.
@@ -51,13 +52,22 @@ func (v *auditView) entries(c *call) (all []api.AuditEntry, err error) {
 		return nil, err
 	}
 	params.PageSize = new(200)
-	for len(all) < maxExport {
+	return upTo(maxExport, &params.PageToken, func() ([]api.AuditEntry, *string, error) {
 		page, err := c.API.ListAuditWithResponse(c.Context(), &params)
+		if err != nil {
+			return nil, nil, err
+		}
+		return page.JSON200.Entries, page.JSON200.NextPageToken, nil
+	})
+}
+
+// upTo returns the items of all pages of a list, up to a bound.
+func upTo[T any](most int, token **string, page func() ([]T, *string, error)) (all []T, err error) {
+	for items, err := range gantry.Pages(token, page) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, page.JSON200.Entries...)
-		if params.PageToken = page.JSON200.NextPageToken; params.PageToken == nil {
+		if all = append(all, items...); len(all) >= most {
 			break
 		}
 	}

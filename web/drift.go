@@ -76,23 +76,19 @@ func (p *Pages) drift(c *call) (answer, error) {
 	return show(driftPage(v))
 }
 
-// mostPages bounds the pages of stacks that are read for one answer.
-const mostPages = 50
+// mostStacks bounds the stacks that are read for one answer.
+const mostStacks = 10_000
 
 // allStacks returns the managed stacks of an account.
 func (c *call) allStacks(account string) (all []api.Stack, err error) {
 	params := api.ListStacksParams{PageSize: new(200)}
-	for range mostPages {
+	return upTo(mostStacks, &params.PageToken, func() ([]api.Stack, *string, error) {
 		found, err := c.API.ListStacksWithResponse(c.Context(), account, &params)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		all = append(all, found.JSON200.Stacks...)
-		if params.PageToken = found.JSON200.NextPageToken; params.PageToken == nil {
-			break
-		}
-	}
-	return all, nil
+		return found.JSON200.Stacks, found.JSON200.NextPageToken, nil
+	})
 }
 
 // compare fills the view.

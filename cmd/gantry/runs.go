@@ -91,13 +91,11 @@ const maxPage = 200
 // of the next page as well.
 func pages[T any](limit int, page func(size *int, token *string) ([]T, *string, error)) (all []T, next *string, err error) {
 	all = []T{}
-	for limit > len(all) {
-		var items []T
-		if items, next, err = page(new(min(limit-len(all), maxPage)), next); err != nil {
+	for items, err := range gantry.Pages(&next, func() ([]T, *string, error) { return page(new(min(limit-len(all), maxPage)), next) }) {
+		if err != nil {
 			return nil, nil, err
 		}
-		all = append(all, items...)
-		if next == nil {
+		if all = append(all, items...); len(all) >= limit {
 			break
 		}
 	}

@@ -380,3 +380,45 @@ func TestAddresses(t *testing.T) {
 		}
 	}
 }
+
+// Pages are read as they are wanted, and the token says where to continue.
+func TestPages(t *testing.T) {
+	book := map[string][]int{"": {1, 2}, "b": nil, "c": {3}}
+	following := map[string]string{"": "b", "b": "c"}
+	for _, tt := range []struct {
+		stopAt, reads int
+		broken        string
+		want          []int
+		token         string
+	}{
+		{stopAt: 9, reads: 3, want: []int{1, 2, 3}},
+		{stopAt: 1, reads: 1, want: []int{1, 2}, token: "b"},
+		{stopAt: 9, reads: 2, broken: "b", want: []int{1, 2}, token: "b"},
+	} {
+		var token *string
+		var got []int
+		reads, failed := 0, false
+		for items, err := range gantry.Pages(&token, func() ([]int, *string, error) {
+			reads++
+			at := ""
+			if token != nil {
+				at = *token
+			}
+			if at != "" && at == tt.broken {
+				return nil, nil, errors.New("away")
+			}
+			if next := following[at]; next != "" {
+				return book[at], &next, nil
+			}
+			return book[at], nil, nil
+		}) {
+			failed = err != nil
+			if got = append(got, items...); len(got) >= tt.stopAt {
+				break
+			}
+		}
+		if !slices.Equal(got, tt.want) || reads != tt.reads || failed != (tt.broken != "") || (token == nil) != (tt.token == "") || token != nil && *token != tt.token {
+			t.Errorf("%+v: got %v in %d reads, failed %t, token %v", tt, got, reads, failed, token)
+		}
+	}
+}

@@ -64,26 +64,47 @@ func copyOf[T any](params *T) T {
 	return *params
 }
 
-// pages yields the items of all pages, from the page that token names. A page may be empty
-// and have a next one.
-func pages[L, T any](token **string, page func() (*http.Response, error), items func(L) ([]T, *string)) iter.Seq2[T, error] {
-	first := *token
-	return func(yield func(T, error) bool) {
-		for *token = first; ; {
-			list, err := Answer[L](page())
+// Pages yields the items of one page after the other, from the page that token names. page
+// reads that page and returns its items and the token of the next, nil for none. An error
+// ends it. Between pages, and once the caller stops, token names the next page; nil after
+// the last. A page may be empty and have a next one.
+func Pages[T any](token **string, page func() (items []T, next *string, err error)) iter.Seq2[[]T, error] {
+	return func(yield func([]T, error) bool) {
+		for {
+			items, next, err := page()
 			if err != nil {
-				var none T
-				yield(none, err)
+				yield(nil, err)
 				return
 			}
-			all, next := items(list)
+			if *token = next; !yield(items, nil) || next == nil {
+				return
+			}
+		}
+	}
+}
+
+// pages yields the items of all pages, from the page that token names.
+func pages[L, T any](token **string, page func() (*http.Response, error), items func(L) ([]T, *string)) iter.Seq2[T, error] {
+	first := *token
+	read := func() ([]T, *string, error) {
+		list, err := Answer[L](page())
+		if err != nil {
+			return nil, nil, err
+		}
+		all, next := items(list)
+		return all, next, nil
+	}
+	return func(yield func(T, error) bool) {
+		*token = first
+		for all, err := range Pages(token, read) {
+			if err != nil {
+				yield(*new(T), err)
+				return
+			}
 			for _, item := range all {
 				if !yield(item, nil) {
 					return
 				}
-			}
-			if *token = next; next == nil {
-				return
 			}
 		}
 	}
