@@ -492,6 +492,13 @@ var faults = []fault{
 		}
 		return d.done()
 	})},
+	{"a token that counts is refused", "scopes", at(request("decideRun"), func(d *draft, i int) []rec {
+		if d.records[i].Request.Session != "" {
+			return nil
+		}
+		d.records[i].Request.Status = 401
+		return d.done()
+	})},
 	{"a role that holds counts for nothing", "scopes", at(request("decideRun"), func(d *draft, i int) []rec {
 		d.records[i].Request.Status, d.records[i].Request.Problem = 403, "forbidden"
 		return d.done()

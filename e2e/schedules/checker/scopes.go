@@ -30,6 +30,8 @@ func scopesBind(x *index) []Violation {
 		switch {
 		case every(model.Unknown) && (answered(q) || refused(q) && !turnedAway(q)):
 			all = append(all, violation(q.Request.Path, "nobody vouches for "+q.Request.Who+", and the request was not refused for that", q))
+		case every(model.Held) && q.Request.Session == "" && q.Request.Status == http.StatusUnauthorized && x.ownToken(q.Request.Who):
+			all = append(all, violation(q.Request.Path, "the token of "+q.Request.Who+" counts, and the request was refused as if not", q))
 		case turnedAway(q) && q.Request.Session != "": // which the rule about sessions judges
 		case every(model.Never) && (answered(q) || refused(q) && !forbidden):
 			all = append(all, violation(q.Request.Path, q.Request.Who+" doesn't have the role "+role+" for "+q.Request.Stack+", and the request was not refused for that", q))
@@ -48,6 +50,13 @@ func (x *index) may(c model.Config, q rec, role, stack string) model.Grant {
 // mayDuring returns whether a role of somebody's held for a stack in a span, or lately.
 func (x *index) mayDuring(c model.Config, who, role, stack string, s span) model.Grant {
 	return c.May(who, role, stack, x.space(stack), slices.Concat(x.labelled(stack, span{s.from - lately, s.to})...)...)
+}
+
+// ownToken reports whether somebody has a token of Gantry's own: that of an issuer depends
+// on clocks.
+func (x *index) ownToken(who string) bool {
+	bearer, found := model.Config(*x.setups[0].Setup).Token(who)
+	return found && bearer.Signs == ""
 }
 
 // turnedAway reports whether Gantry believed no credentials of a request, or has seen too
