@@ -119,9 +119,7 @@ func (in *Inbox) complete(r *archive.Row) {
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if run := in.queue.runs[r.Run]; run != nil {
-		r.Attempts, r.ForwardError = run.attempts, run.lastError
-	}
+	r.Attempts, r.ForwardError = in.queue.Pause(r.Run)
 }
 
 // Get returns a delivery, and its body if it is kept. [ErrNotFound]: no delivery

@@ -19,7 +19,7 @@
 //	            (follow.go)
 //
 // Memory holds four bytes per record of the log, the keys of the last accepted events, and a
-// bounded queue, in which no account waits for another (lane.go). The events beyond
+// bounded queue, in which no account waits for another (package queue). The events beyond
 // its bound are read back from the log.
 //
 // # Guarantees

@@ -13,6 +13,7 @@ import (
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/inbox/archive"
+	"github.com/gantryhq/gantry/inbox/queue"
 	"github.com/gantryhq/gantry/inbox/repeats"
 	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
@@ -122,8 +123,8 @@ func NewForwarder(in *Inbox, target Target, opts ForwarderOptions) *Forwarder {
 
 // job is one signal: the first events of a run.
 type job struct {
-	run    *run
-	events []pending
+	run    *queue.Run
+	events []queue.Pending
 	more   bool // other events of the run were waiting already
 	retry  bool
 	began  time.Time
@@ -151,7 +152,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 			due = timer.C
 		}
 		select {
-		case <-f.in.queue.wake:
+		case <-f.in.queue.Wake:
 		case <-due:
 		case <-ctx.Done():
 		}
@@ -179,39 +180,20 @@ func (f *Forwarder) claim(ctx context.Context, now time.Time) (*job, time.Time) 
 	free := len(f.jobs) < f.opts.MaxConcurrent
 	fresh := free && len(f.jobs)-f.retrying < int(f.limit)
 	retry := free && f.retrying < max(1, f.opts.MaxConcurrent/4)
-	if retry && f.retrying == 0 && in.queue.retries.ready(now) {
+	if retry && f.retrying == 0 && in.queue.RetryWaits(now) {
 		fresh = false // a busy queue leaves retries a slot
 	}
-	r, again := in.queue.next(now, fresh, retry)
+	r, again := in.queue.Next(now, fresh, retry)
 	if r == nil {
-		return nil, earlier(again, f.preempt(now))
+		return nil, queue.Earlier(again, f.preempt(now))
 	}
-	j := &job{run: r, retry: r.attempts > 0, began: now}
+	j := &job{run: r, retry: r.Attempts > 0, began: now}
 	j.ctx, j.cancel = context.WithCancelCause(ctx)
 	if f.jobs = append(f.jobs, j); j.retry {
 		f.retrying++
 	}
-	limit := f.opts.BatchEvents
-	if r.single > 0 {
-		limit = 1
-	}
-	bytes := 0
-	for _, p := range r.events {
-		bytes += int(p.size)
-		if n := len(j.events); n > 0 && (n == limit || bytes > f.opts.BatchBytes) {
-			j.more = true
-			break
-		}
-		j.events = append(j.events, p)
-	}
+	j.events, j.more = r.First(f.opts.BatchEvents, f.opts.BatchBytes)
 	return j, time.Time{}
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // slow returns the time that a signal may take while others wait.
@@ -229,13 +211,13 @@ func (f *Forwarder) preempt(now time.Time) (again time.Time) {
 	for _, kind := range []struct {
 		retry, waiting bool
 		slow           time.Duration
-	}{{false, q.waits(now), f.slow()}, {true, q.retries.ready(now), max(f.slow(), firstSlow)}} {
+	}{{false, q.Waits(now), f.slow()}, {true, q.RetryWaits(now), max(f.slow(), firstSlow)}} {
 		i := slices.IndexFunc(f.jobs, func(j *job) bool { return j.retry == kind.retry && j.ctx.Err() == nil })
 		if !kind.waiting || i < 0 {
 			continue
 		}
 		if due := f.jobs[i].began.Add(kind.slow); now.Before(due) {
-			again = earlier(again, due)
+			again = queue.Earlier(again, due)
 		} else {
 			f.jobs[i].cancel(errTooSlow)
 		}
@@ -249,7 +231,7 @@ func (f *Forwarder) forward(ctx context.Context, j *job) {
 	events, bad := f.read(j)
 	if len(events) == 0 {
 		if errors.Is(bad, wal.ErrDamaged) || errors.Is(bad, wal.ErrNotFound) {
-			f.in.log.Error("stored event is unreadable and now dead", "delivery", j.events[0].n, "error", bad)
+			f.in.log.Error("stored event is unreadable and now dead", "delivery", j.events[0].Number, "error", bad)
 			f.finish(j, nil, 1, archive.ForwardingDead, fmt.Sprintf("the stored record is unreadable: %v", bad))
 		} else {
 			f.failed(j, fmt.Errorf("read the inbox: %w", bad))
@@ -257,7 +239,7 @@ func (f *Forwarder) forward(ctx context.Context, j *job) {
 		return
 	}
 	signalCtx, cancel := context.WithTimeout(j.ctx, f.opts.Timeout)
-	err := f.target.Signal(signalCtx, j.run.ref, events)
+	err := f.target.Signal(signalCtx, j.run.Ref, events)
 	cancel()
 	switch {
 	case err == nil:
@@ -268,7 +250,7 @@ func (f *Forwarder) forward(ctx context.Context, j *job) {
 		f.finish(j, events, len(events), archive.ForwardingLate, "")
 	case errors.Is(err, ErrRefused) && len(events) == 1:
 		f.in.metrics.signal(resultRefused)
-		f.in.log.Error("Temporal refused the event permanently; it is dead until redelivered", "run", j.run.ref.String(), "delivery", events[0].Delivery, "error", err)
+		f.in.log.Error("Temporal refused the event permanently; it is dead until redelivered", "run", j.run.Ref.String(), "delivery", events[0].Delivery, "error", err)
 		f.finish(j, events, 1, archive.ForwardingDead, err.Error())
 	case errors.Is(err, ErrRefused):
 		f.in.metrics.signal(resultRefused)
@@ -287,9 +269,9 @@ func (f *Forwarder) forward(ctx context.Context, j *job) {
 // read decodes the job's events, up to the first that is unreadable.
 func (f *Forwarder) read(j *job) (events []managed.RunEvent, err error) {
 	for _, p := range j.events {
-		rec := p.rec
+		rec := p.Record
 		if rec == nil {
-			if rec, err = f.in.records.Read(p.idx); err != nil {
+			if rec, err = f.in.records.Read(p.Index); err != nil {
 				return events, err
 			}
 		}
@@ -311,8 +293,8 @@ func (f *Forwarder) finish(j *job, events []managed.RunEvent, n int, as archive.
 	now := time.Now()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for _, p := range j.run.events[:n] {
-		m := archive.Result{Index: p.idx, Number: p.n, Forwarding: as, Attempts: j.run.attempts + 1, Error: archive.Clip(why)}
+	for _, p := range j.events[:n] {
+		m := archive.Result{Index: p.Index, Number: p.Number, Forwarding: as, Attempts: j.run.Attempts + 1, Error: archive.Clip(why)}
 		if as == archive.ForwardingForwarded {
 			m.ForwardedAt = now.UnixMilli()
 		}
@@ -320,11 +302,11 @@ func (f *Forwarder) finish(j *job, events []managed.RunEvent, n int, as archive.
 	}
 	if as == archive.ForwardingDead {
 		for _, e := range events {
-			in.window.Forget(repeats.KeyOf(e.Run, e.State, e.StateVersion), j.events[0].n)
+			in.window.Forget(repeats.KeyOf(e.Run, e.State, e.StateVersion), j.events[0].Number)
 		}
 	}
 	f.free(j)
-	in.queue.sent(j.run, n, j.more || n < len(j.events), as == archive.ForwardingForwarded, now)
+	in.queue.Sent(j.run, n, j.more || n < len(j.events), as == archive.ForwardingForwarded, now)
 	f.answered(now, now.Sub(j.began))
 }
 
@@ -349,9 +331,8 @@ func (f *Forwarder) release(j *job, refused int) {
 	defer f.in.mu.Unlock()
 	f.free(j)
 	now := time.Now()
-	f.in.queue.schedule(j.run, now.UnixNano())
+	f.in.queue.Return(j.run, refused, now)
 	if refused > 0 {
-		j.run.single = refused
 		f.answered(now, now.Sub(j.began))
 	}
 }
@@ -362,7 +343,7 @@ func (f *Forwarder) free(j *job) {
 	if j.retry {
 		f.retrying--
 	}
-	kick(f.in.queue.wake)
+	kick(f.in.queue.Wake)
 }
 
 // answered notes that the target answered. Called with mu held.
@@ -377,7 +358,7 @@ func (f *Forwarder) answered(now time.Time, took time.Duration) {
 	if f.down {
 		in.log.Info("Temporal accepts signals again", "away", time.Since(in.failing), "pending", in.pending)
 		f.down = false
-		in.queue.retryAll(now)
+		in.queue.RetryAll(now)
 	}
 	in.failing = time.Time{}
 }
@@ -405,7 +386,7 @@ func (f *Forwarder) failed(j *job, err error) {
 	defer in.mu.Unlock()
 	f.free(j)
 	in.lastError = archive.Clip(err.Error())
-	in.queue.failed(j.run, in.lastError, now.Add(f.opts.backoff(j.run.attempts+1)))
+	in.queue.Failed(j.run, in.lastError, now.Add(f.opts.backoff(j.run.Attempts+1)))
 	if in.failing.IsZero() {
 		in.failing = now
 	}
@@ -419,28 +400,15 @@ func (f *Forwarder) failed(j *job, err error) {
 func (in *Inbox) refill() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	q := &in.queue
-	for h, idx := q.release(); h != nil; h, idx = q.release() {
-		ref, p, due := in.reread(idx)
-		q.released(h, ref, p, due)
-	}
-	for q.unread > 0 {
-		idx, ok := in.records.NextPending(q.unread)
-		if !ok || idx >= in.next {
-			q.unread = 0
-			return
-		}
-		if !q.admit(in.reread(idx)) {
-			q.unread = idx
-			return
-		}
-		q.unread = idx + 1
-	}
+	in.queue.Refill(func(from uint64) (uint64, bool) {
+		idx, ok := in.records.NextPending(from)
+		return idx, ok && idx < in.next
+	}, in.reread)
 }
 
-// reread reads an event from the log, and when it is due. The forwarder finds and reports
-// what is wrong with an unreadable one. Called with mu held, which it gives up meanwhile.
-func (in *Inbox) reread(idx uint64) (spacelift.RunRef, pending, time.Time) {
+// reread reads an event from the log. The forwarder finds and reports what is wrong with
+// an unreadable one. Called with mu held, which it gives up meanwhile.
+func (in *Inbox) reread(idx uint64) queue.Event {
 	in.mu.Unlock()
 	defer in.mu.Lock()
 	rec, err := in.records.Read(idx)
@@ -448,6 +416,5 @@ func (in *Inbox) reread(idx uint64) (spacelift.RunRef, pending, time.Time) {
 	if err != nil || bad != nil {
 		e.Number, rec = int64(idx), nil
 	}
-	p := newPending(idx, e.Number, rec)
-	return e.Run, p, p.due(e.State, e.StateVersion, e.ReceivedAt, in.queue.linger)
+	return queue.Event{Run: e.Run, State: e.State, Version: e.StateVersion, Ready: e.ReceivedAt, Pending: newPending(idx, e.Number, rec)}
 }

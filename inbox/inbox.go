@@ -20,6 +20,7 @@ import (
 
 	"github.com/gantryhq/gantry/folder"
 	"github.com/gantryhq/gantry/inbox/archive"
+	"github.com/gantryhq/gantry/inbox/queue"
 	"github.com/gantryhq/gantry/inbox/repeats"
 	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
@@ -84,7 +85,7 @@ type Inbox struct {
 	next       uint64 // index behind the last record that is on disk
 	ids        ids
 	window     repeats.Window
-	queue      queue
+	queue      queue.Queue
 	pending    int              // accepted, but not forwarded yet
 	open       *batch           // that events board
 	committing *batch           // that is being written, or nil
@@ -126,7 +127,7 @@ func Open(ctx context.Context, opts Options) (_ *Inbox, err error) {
 	in := &Inbox{
 		opts: opts, log: opts.Logger.With("room", "inbox"), background: context.WithoutCancel(ctx),
 		ids: newIDs(), window: repeats.New(opts.Archive.Entries.Count), open: newBatch(nil),
-		queue: newQueue(opts.Linger), arrivals: rate.NewLimiter(busyRate, busyRate), turns: rate.NewLimiter(busyRead, 1),
+		queue: queue.New(opts.Linger), arrivals: rate.NewLimiter(busyRate, busyRate), turns: rate.NewLimiter(busyRead, 1),
 		kick: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	defer func() {
@@ -200,7 +201,7 @@ func (in *Inbox) openArchive(ctx context.Context) error {
 		for _, r := range rows {
 			before = r.Number
 			if r.Forwarding == archive.ForwardingForwarded {
-				in.queue.started.add(hashOf(r.Run))
+				in.queue.Started(queue.HashOf(r.Run))
 			}
 			if r.Forwarding != archive.ForwardingDead {
 				repeats = append(repeats, archive.Delivery{ID: r.ID, Run: r.Run, State: r.State, StateVersion: r.StateVersion})
@@ -238,7 +239,7 @@ func (in *Inbox) replay(ctx context.Context) error {
 	in.archive.Rewind(st.Next - 1)
 	in.next, in.pending = st.Next, st.Pending
 	if in.pending > 0 {
-		in.queue.unread = st.First
+		in.queue.Resume(st.First)
 	}
 	in.allow(archivePace)
 	if err := in.follow(ctx); err != nil {
@@ -253,7 +254,7 @@ type replayer struct {
 	*Inbox
 	last [1 << 16]struct { // of the events read last, by index
 		idx uint64
-		run runHash
+		run queue.Hash
 	}
 }
 
@@ -263,7 +264,7 @@ func (r *replayer) read(idx uint64, rec []byte) {
 	if e, err := readEvent(rec); err == nil {
 		r.known(e.Delivery)
 		last := &r.last[idx%uint64(len(r.last))]
-		last.idx, last.run = idx, hashOf(e.Run)
+		last.idx, last.run = idx, queue.HashOf(e.Run)
 	}
 	for _, m := range readMarks(rec) {
 		r.records.Done(m.Index)
@@ -275,7 +276,7 @@ func (r *replayer) read(idx uint64, rec []byte) {
 				r.window.Forget(repeats.KeyOf(e.Run, e.State, e.StateVersion), m.Number)
 			}
 		case m.Forwarding == archive.ForwardingForwarded && last.idx == m.Index:
-			r.queue.started.add(last.run)
+			r.queue.Started(last.run)
 		}
 	}
 }
@@ -437,15 +438,10 @@ func (in *Inbox) Health() Health {
 	h := Health{
 		Writable: in.unavailable() == nil, Pending: in.pending, OldestPending: at,
 		Dead: in.archive.Dead(), Unreadable: in.archive.Unreadable(), Damage: len(in.damage),
-		ForwarderDown: down, LastForwardError: in.lastError, Delayed: map[spacelift.Account]time.Time{},
+		ForwarderDown: down, LastForwardError: in.lastError, Delayed: in.queue.Delayed(),
 	}
 	if down {
 		h.ForwarderSince = in.failing
-	}
-	for _, l := range in.queue.lanes {
-		if !l.delayed.IsZero() {
-			h.Delayed[l.account] = l.delayed
-		}
 	}
 	switch {
 	case in.closed:

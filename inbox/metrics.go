@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/inbox/queue"
 )
 
 // Results of a signal, as the metric's label has them.
@@ -78,11 +79,11 @@ func truth(b bool) float64 {
 
 func (m *metrics) signal(result string) { m.forwards.WithLabelValues(result).Inc() }
 
-func (m *metrics) forwarded(events []managed.RunEvent, queued []pending) {
+func (m *metrics) forwarded(events []managed.RunEvent, queued []queue.Pending) {
 	m.signal(resultForwarded)
 	m.forwardBatch.Observe(float64(len(events)))
 	for i, e := range events {
-		if !queued[i].again {
+		if !queued[i].Again {
 			m.forwardSeconds.Observe(time.Since(e.ReceivedAt).Seconds())
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/gantryhq/gantry/inbox/archive"
+	"github.com/gantryhq/gantry/inbox/queue"
 	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -60,6 +61,11 @@ func readEvent(rec []byte) (e archive.Row, err error) {
 
 // stages are the stages of forwarding, as marks number them.
 var stages = [...]archive.Forwarding{archive.ForwardingPending, archive.ForwardingForwarded, archive.ForwardingLate, archive.ForwardingDead}
+
+// newPending returns an event of the queue; of a record that can't be read, nil.
+func newPending(idx uint64, n int64, rec []byte) queue.Pending {
+	return queue.Pending{Index: idx, Number: n, Size: uint32(len(rec) + 512), Again: len(rec) > 0 && rec[0] == kindAgain, Record: rec}
+}
 
 // newMarks encodes the results of forwarding.
 func newMarks(marks []archive.Result) []byte {

@@ -2,7 +2,6 @@ package inbox
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -370,98 +369,4 @@ func TestNoAnswerOrSignalBeforeTheFlush(t *testing.T) {
 	if n := len(target.versions(runRef(1))); n != 1 {
 		t.Errorf("%d signals after the flush, want 1", n)
 	}
-}
-
-// More events than memory may hold wait in the log, and go out in order.
-func TestQueueBeyondItsBound(t *testing.T) {
-	t.Parallel()
-	for _, held := range []int{0, 20, 1000} {
-		t.Run(fmt.Sprintf("%d places are held", held), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { queueBeyondItsBound(t, held) }) })
-	}
-}
-
-func queueBeyondItsBound(t *testing.T, held int) {
-	dir := t.TempDir()
-	in := open(t, Options{Dir: dir})
-	l := in.queue.lane(runRef(0))
-	l.bytes += maxQueueBytes/2 - 3000 // as if there were others
-	in.queue.places = max(0, maxHeld-held)
-	for v := range 20 {
-		for n := range 5 {
-			accept(t, in, notice(runRef(n), v, life[v%len(life)]))
-		}
-	}
-	queued, places, unread := 0, 0, in.queue.unread
-	for _, h := range l.held {
-		places += len(h.places)
-	}
-	for _, r := range in.queue.runs {
-		queued += len(r.events)
-	}
-	if queued > 60 || places > held || (held < 100) != (unread > 0) || in.Health().Pending != 100 {
-		t.Fatalf("of 100 %d are in memory, and %d are held", queued, places)
-	}
-	l.bytes -= maxQueueBytes/2 - 3000
-	in.queue.places = places
-	target := &fakeTarget{}
-	forward(t, in, target, ForwarderOptions{BatchEvents: 3})
-	pass(time.Second)
-	synctest.Wait()
-	if h := in.Health(); h.Pending != 0 {
-		t.Fatalf("health %+v", h)
-	}
-	for n := range 5 {
-		next := 0
-		for _, s := range target.versions(runRef(n)) {
-			for _, v := range s {
-				if v != next {
-					t.Errorf("run %d: version %d, want %d", n, v, next)
-				}
-				next++
-			}
-		}
-	}
-}
-
-// One signal carries all events of a run that wait in the log, but a run with very many of
-// them doesn't take all memory.
-func TestEventsThatWaitInTheLogShareSignals(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		in := open(t, Options{})
-		for n := range 51 {
-			in.queue.started.add(hashOf(runRef(n)))
-		}
-		in.queue.lane(runRef(0)).bytes += maxQueueBytes/2 - 10_000 // as if there were others
-		for v := range 20 {
-			for n := range 50 {
-				accept(t, in, notice(runRef(n), v, life[v%len(life)]))
-			}
-		}
-		busy := runRef(50)
-		for v := range 300 {
-			if _, err := in.Accept(t.Context(), notice(busy, v, life[v%len(life)]), make([]byte, maxTurn/100)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		target := &fakeTarget{}
-		forward(t, in, target, ForwarderOptions{})
-		pass(time.Second)
-		synctest.Wait()
-		if h := in.Health(); h.Pending != 0 {
-			t.Fatalf("health %+v", h)
-		}
-		signals := 0
-		for n := range 50 {
-			signals += len(target.versions(runRef(n)))
-		}
-		if signals > 50*4 {
-			t.Errorf("%d signals for 50 runs with 20 events each", signals)
-		}
-		for _, s := range target.versions(busy) {
-			if len(s) > 110 {
-				t.Errorf("a run got %d events into memory at once", len(s))
-			}
-		}
-	})
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gantryhq/gantry/inbox/archive"
+	"github.com/gantryhq/gantry/inbox/queue"
 	"github.com/gantryhq/gantry/inbox/repeats"
 	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
@@ -200,8 +201,7 @@ func (in *Inbox) answer(b *batch, first uint64, err error) {
 		return
 	}
 	for i, it := range b.items {
-		p := newPending(first+uint64(i), it.n, it.rec)
-		in.queue.arrive(it.run, p, p.due(it.state, it.version, b.ended, in.queue.linger))
+		in.queue.Arrive(queue.Event{Run: it.run, State: it.state, Version: it.version, Ready: b.ended, Pending: newPending(first+uint64(i), it.n, it.rec)})
 	}
 	in.arrivals.AllowN(b.ended, min(len(b.items), busyRate/4))
 	in.pending += len(b.items)

@@ -1,4 +1,4 @@
-package inbox
+package queue
 
 import (
 	"hash/maphash"
@@ -32,8 +32,8 @@ type lane struct {
 }
 
 // lane returns the lane of a run, and makes it if necessary.
-func (q *queue) lane(ref spacelift.RunRef) *lane {
-	fresh := !q.started.has(hashOf(ref))
+func (q *Queue) lane(ref spacelift.RunRef) *lane {
+	fresh := !q.started.has(HashOf(ref))
 	for _, l := range q.lanes {
 		if l.account == ref.Account && l.fresh == fresh {
 			return l
@@ -45,7 +45,7 @@ func (q *queue) lane(ref spacelift.RunRef) *lane {
 }
 
 // hasRoom reports whether a lane may have more events in memory.
-func (q *queue) hasRoom(l *lane) bool { return l.bytes <= maxQueueBytes/max(2, len(q.lanes)) }
+func (q *Queue) hasRoom(l *lane) bool { return l.bytes <= maxQueueBytes/max(2, len(q.lanes)) }
 
 // due returns when the next run may be sent; zero without one.
 func (l *lane) due(now time.Time) (due time.Time) {
@@ -64,26 +64,30 @@ func (l *lane) due(now time.Time) (due time.Time) {
 }
 
 // take removes the run that is due first.
-func (l *lane) take(now time.Time) *run {
+func (l *lane) take(now time.Time) *Run {
 	l.pace.AllowN(now, 1)
 	return l.runs.take()
 }
 
-// runHash identifies a run. It has the process's own seed, so nobody can choose runs that
+// Hash identifies a run. It has the process's own seed, so nobody can choose runs that
 // share one.
-type runHash uint64
+type Hash uint64
 
 var seed = maphash.MakeSeed()
 
-func hashOf(ref spacelift.RunRef) runHash { return runHash(maphash.Comparable(seed, ref)) }
+// HashOf returns the hash of a run.
+func HashOf(ref spacelift.RunRef) Hash { return Hash(maphash.Comparable(seed, ref)) }
+
+// Started notes that a run has an execution.
+func (q *Queue) Started(h Hash) { q.started.add(h) }
 
 // startedRuns remembers the last runs whose executions took events, about 65,000.
-type startedRuns [1 << 14][4]runHash // in each, the last one first
+type startedRuns [1 << 14][4]Hash // in each, the last one first
 
-func (s *startedRuns) has(h runHash) bool { return slices.Contains(s[h%runHash(len(s))][:], h) }
+func (s *startedRuns) has(h Hash) bool { return slices.Contains(s[h%Hash(len(s))][:], h) }
 
-func (s *startedRuns) add(h runHash) {
-	some := &s[h%runHash(len(s))]
+func (s *startedRuns) add(h Hash) {
+	some := &s[h%Hash(len(s))]
 	i := slices.Index(some[:], h)
 	if i < 0 {
 		i = len(some) - 1
@@ -92,8 +96,8 @@ func (s *startedRuns) add(h runHash) {
 	some[0] = h
 }
 
-func (s *startedRuns) remove(h runHash) {
-	some := &s[h%runHash(len(s))]
+func (s *startedRuns) remove(h Hash) {
+	some := &s[h%Hash(len(s))]
 	if i := slices.Index(some[:], h); i >= 0 {
 		some[i] = 0
 	}
