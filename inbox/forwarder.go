@@ -44,17 +44,8 @@ type ForwarderOptions struct {
 
 	// MaxConcurrent limits the signals in flight, each of another run. Default 16.
 	MaxConcurrent int
-	// BatchEvents and BatchBytes limit the events of one signal. An event above
-	// BatchBytes is sent alone. Defaults 200, and 512 KiB: Temporal refuses
-	// payloads above 2 MB and warns above 512 KB.
+	// BatchEvents limits the events of one signal. Default 200.
 	BatchEvents int
-	BatchBytes  int
-	// Timeout limits one signal, including the client's own retries. Default 10 s.
-	Timeout time.Duration
-	// BackoffMin and BackoffMax limit the pause of a run after a failure; it
-	// doubles from one to the other, and half of it is random. Defaults 100 ms,
-	// 30 s.
-	BackoffMin, BackoffMax time.Duration
 }
 
 func (o ForwarderOptions) withDefaults() ForwarderOptions {
@@ -63,17 +54,20 @@ func (o ForwarderOptions) withDefaults() ForwarderOptions {
 			return managed.RunEvent{Run: d.Run, Type: d.Type, State: d.State, StateVersion: d.StateVersion, At: d.ReceivedAt, Source: managed.SourceWebhook}
 		}
 	}
-	o.MaxConcurrent, o.BatchEvents, o.BatchBytes = cmp.Or(o.MaxConcurrent, 16), cmp.Or(o.BatchEvents, 200), cmp.Or(o.BatchBytes, 512<<10)
-	o.Timeout, o.BackoffMin, o.BackoffMax = cmp.Or(o.Timeout, 10*time.Second), cmp.Or(o.BackoffMin, 100*time.Millisecond), cmp.Or(o.BackoffMax, 30*time.Second)
+	o.MaxConcurrent, o.BatchEvents = cmp.Or(o.MaxConcurrent, 16), cmp.Or(o.BatchEvents, 200)
 	return o
 }
 
-func (o ForwarderOptions) backoff(failures int) time.Duration {
-	d := decide.Backoff(o.BackoffMin, failures-1, o.BackoffMax)
-	return d/2 + rand.N(d/2+1)
-}
-
 const (
+	// Temporal refuses payloads above 2 MB and warns above 512 KB. An event above that is
+	// sent alone.
+	batchBytes = 512 << 10
+
+	signalTimeout = 10 * time.Second // including the client's own retries
+
+	// The pause of a run after a failure doubles from one to the other; half of it is random.
+	minPause, maxPause = 100 * time.Millisecond, 30 * time.Second
+
 	downAfter  = 10 * time.Second // without success
 	windowSpan = 500 * time.Millisecond
 
@@ -192,7 +186,7 @@ func (f *Forwarder) claim(ctx context.Context, now time.Time) (*job, time.Time) 
 	if f.jobs = append(f.jobs, j); j.retry {
 		f.retrying++
 	}
-	j.events, j.more = r.First(f.opts.BatchEvents, f.opts.BatchBytes)
+	j.events, j.more = r.First(f.opts.BatchEvents, batchBytes)
 	return j, time.Time{}
 }
 
@@ -201,7 +195,7 @@ func (f *Forwarder) slow() time.Duration {
 	if f.usual == 0 {
 		return firstSlow
 	}
-	return min(max(minSlow, slowFactor*f.usual), f.opts.Timeout)
+	return min(max(minSlow, slowFactor*f.usual), signalTimeout)
 }
 
 // preempt ends the oldest slow signal of each kind if a run waits for its slot.
@@ -238,7 +232,7 @@ func (f *Forwarder) forward(ctx context.Context, j *job) {
 		}
 		return
 	}
-	signalCtx, cancel := context.WithTimeout(j.ctx, f.opts.Timeout)
+	signalCtx, cancel := context.WithTimeout(j.ctx, signalTimeout)
 	err := f.target.Signal(signalCtx, j.run.Ref, events)
 	cancel()
 	switch {
@@ -386,7 +380,8 @@ func (f *Forwarder) failed(j *job, err error) {
 	defer in.mu.Unlock()
 	f.free(j)
 	in.lastError = archive.Clip(err.Error())
-	in.queue.Failed(j.run, in.lastError, now.Add(f.opts.backoff(j.run.Attempts+1)))
+	pause := decide.Backoff(minPause, j.run.Attempts, maxPause)
+	in.queue.Failed(j.run, in.lastError, now.Add(pause/2+rand.N(pause/2+1)))
 	if in.failing.IsZero() {
 		in.failing = now
 	}

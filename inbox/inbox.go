@@ -191,9 +191,13 @@ func (in *Inbox) openArchive(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var repeats []archive.Delivery
+	type event struct {
+		n   int64
+		key repeats.Key
+	}
+	var known []event
 	more := true
-	for before := int64(math.MaxInt64); more && len(repeats) < in.opts.Archive.Entries.Count; {
+	for before := int64(math.MaxInt64); more && len(known) < in.opts.Archive.Entries.Count; {
 		var rows []archive.Row
 		if rows, more, err = in.archive.List(ctx, archive.Filter{Outcome: archive.OutcomeAccepted}, before, MaxPageSize); err != nil {
 			return err
@@ -204,25 +208,18 @@ func (in *Inbox) openArchive(ctx context.Context) error {
 				in.queue.Started(queue.HashOf(r.Run))
 			}
 			if r.Forwarding != archive.ForwardingDead {
-				repeats = append(repeats, archive.Delivery{ID: r.ID, Run: r.Run, State: r.State, StateVersion: r.StateVersion})
+				known = append(known, event{r.Number, repeats.KeyOf(r.Run, r.State, r.StateVersion)})
 			}
 		}
 	}
-	for _, d := range slices.Backward(repeats) {
-		in.known(d)
+	for _, e := range slices.Backward(known) {
+		in.window.Add(e.key, e.n)
 	}
 	newest, _, err := in.archive.List(ctx, archive.Filter{}, math.MaxInt64, 1)
 	for _, r := range newest {
 		in.ids.seen(splitID(ulid.MustParseStrict(r.ID)))
 	}
 	return err
-}
-
-// known makes a repeat of a stored event a duplicate.
-func (in *Inbox) known(d archive.Delivery) {
-	n, tag := splitID(ulid.MustParseStrict(d.ID))
-	in.ids.seen(n, tag)
-	in.window.Add(repeats.KeyOf(d.Run, d.State, d.StateVersion), n)
 }
 
 // replay reads the log, and queues the pending events.
@@ -262,7 +259,8 @@ type replayer struct {
 // its repeat.
 func (r *replayer) read(idx uint64, rec []byte) {
 	if e, err := readEvent(rec); err == nil {
-		r.known(e.Delivery)
+		r.ids.seen(splitID(ulid.MustParseStrict(e.ID)))
+		r.window.Add(repeats.KeyOf(e.Run, e.State, e.StateVersion), e.Number)
 		last := &r.last[idx%uint64(len(r.last))]
 		last.idx, last.run = idx, queue.HashOf(e.Run)
 	}

@@ -35,13 +35,13 @@ func TestSignalsStayBelowTheByteLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{})
-		for v, size := range []int{3000, 3000, 3000, 50_000} {
+		for v, size := range []int{200_000, 200_000, 200_000, 1_000_000} {
 			if _, err := in.Accept(t.Context(), notice(runRef(1), v, spacelift.RunStatePlanning), make([]byte, size)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		target := &fakeTarget{}
-		forward(t, in, target, ForwarderOptions{BatchBytes: 8 << 10})
+		forward(t, in, target, ForwarderOptions{})
 		synctest.Wait()
 		if diff := cmp.Diff([][]int{{0, 1}, {2}, {3}}, target.versions(runRef(1))); diff != "" {
 			t.Errorf("signals (-want +got):\n%s", diff)

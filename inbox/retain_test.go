@@ -126,7 +126,7 @@ func TestPendingAndDeadOutliveEverythingElse(t *testing.T) {
 			return nil
 		}}
 		in := open(t, opts)
-		stop := forward(t, in, target, ForwarderOptions{BackoffMax: time.Second})
+		stop := forward(t, in, target, ForwarderOptions{})
 		pending := accept(t, in, notice(stuck, 0, spacelift.RunStateQueued))
 		dead := accept(t, in, notice(refused, 0, spacelift.RunStateQueued))
 		first := accept(t, in, notice(runRef(3), 0, spacelift.RunStateQueued))

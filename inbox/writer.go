@@ -13,17 +13,12 @@ import (
 	"github.com/gantryhq/gantry/inbox/queue"
 	"github.com/gantryhq/gantry/inbox/repeats"
 	"github.com/gantryhq/gantry/inbox/wal"
-	"github.com/gantryhq/gantry/spacelift"
 )
 
 // item is an event on its way to the disk.
 type item struct {
-	n       int64
-	key     repeats.Key
-	rec     []byte
-	run     spacelift.RunRef
-	state   spacelift.RunState
-	version int
+	queue.Event
+	key repeats.Key
 }
 
 // batch is a set of events with one flush, and what is written with them.
@@ -54,7 +49,7 @@ func (in *Inbox) enqueue(d *archive.Delivery, body []byte) (n int64, ours bool, 
 	}
 	if n, ok := in.window.Number(k); ok {
 		for _, b := range []*batch{in.committing, in.open} {
-			if b != nil && slices.ContainsFunc(b.items, func(other item) bool { return other.n == n }) {
+			if b != nil && slices.ContainsFunc(b.items, func(other item) bool { return other.Number == n }) {
 				return n, false, b, nil
 			}
 		}
@@ -70,10 +65,8 @@ func (in *Inbox) board(d *archive.Delivery, body []byte, kind byte, n int64, k r
 	b := in.open
 	start := len(b.recs)
 	b.recs = appendEvent(b.recs, d, body, kind, makeID(n, in.ids.tag))
-	b.items = append(b.items, item{
-		n: n, key: k, rec: b.recs[start:len(b.recs):len(b.recs)],
-		run: d.Run, state: d.State, version: d.StateVersion,
-	})
+	p := newPending(0, n, b.recs[start:len(b.recs):len(b.recs)])
+	b.items = append(b.items, item{queue.Event{Run: d.Run, State: d.State, Version: d.StateVersion, Pending: p}, k})
 	kick(in.kick)
 	return b
 }
@@ -177,7 +170,7 @@ func (in *Inbox) take(all bool) (b *batch, wait time.Duration) {
 func (b *batch) records() (recs [][]byte) {
 	recs = make([][]byte, 0, len(b.items)+1)
 	for _, it := range b.items {
-		recs = append(recs, it.rec)
+		recs = append(recs, it.Record)
 	}
 	if len(b.marks) > 0 {
 		recs = append(recs, newMarks(b.marks))
@@ -194,14 +187,15 @@ func (in *Inbox) answer(b *batch, first uint64, err error) {
 	in.committing, in.finished, b.err = nil, b, err
 	if err != nil {
 		for _, it := range b.items {
-			in.window.Forget(it.key, it.n)
+			in.window.Forget(it.key, it.Number)
 		}
 		in.marks, in.marksDue = append(b.marks, in.marks...), b.ended.Add(retryDelay)
 		in.setProblem(err)
 		return
 	}
 	for i, it := range b.items {
-		in.queue.Arrive(queue.Event{Run: it.run, State: it.state, Version: it.version, Ready: b.ended, Pending: newPending(first+uint64(i), it.n, it.rec)})
+		it.Index, it.Ready = first+uint64(i), b.ended
+		in.queue.Arrive(it.Event)
 	}
 	in.arrivals.AllowN(b.ended, min(len(b.items), busyRate/4))
 	in.pending += len(b.items)
