@@ -195,7 +195,7 @@ type Result struct {
 	Error       string
 }
 
-// Batch is what one Write adds.
+// Batch is a set of changes that one Write makes.
 type Batch struct {
 	Through uint64
 	rows    map[int64]*Row

@@ -238,7 +238,7 @@ func (q *Queue) push(e *Event) {
 	}
 }
 
-// Pause is what the queue knows of a run whose last signal failed.
+// Pause returns how many signals of a run failed in a row, and why the last one did.
 func (q *Queue) Pause(ref spacelift.RunRef) (attempts int, lastError string) {
 	if r := q.runs[ref]; r != nil {
 		return r.Attempts, r.LastError

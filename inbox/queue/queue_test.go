@@ -175,7 +175,7 @@ func TestEventsThatWaitInTheLogShareSignals(t *testing.T) {
 }
 
 // A flood of new runs fills its lane and a bounded amount of memory, whatever its size, and
-// the other lanes go on.
+// the other lanes continue.
 func TestFloodFillsOnlyItsLane(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 0)

@@ -34,7 +34,7 @@ func newHeader() []byte {
 	return header
 }
 
-// Block is what one Append wrote.
+// Block is a set of records that one Append wrote.
 type Block struct {
 	First uint64    // index of its first record
 	At    time.Time // when it was written

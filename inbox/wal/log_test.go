@@ -300,7 +300,7 @@ func TestTrimKeepsWhatIsPending(t *testing.T) {
 	}
 }
 
-// sickFile fails, and has room, as it is told.
+// sickFile cuts off writes while there is an error to return.
 type sickFile struct {
 	*os.File
 	write *error
