@@ -104,16 +104,7 @@ func (in *Inbox) collect(b *archive.Batch, next uint64) (dead []uint64, err erro
 		}
 		for i, rec := range block.Recs {
 			idx := block.First + uint64(i)
-			for _, m := range readMarks(rec) {
-				if m.Forwarding == archive.ForwardingDead {
-					dead = append(dead, m.Index)
-					rec, _ := in.records.Read(m.Index)
-					if e, err := readEvent(rec); err == nil {
-						b.Add(e)
-					}
-				}
-				b.Finish(m)
-			}
+			dead = append(dead, in.finish(b, readMarks(rec))...)
 			// What would be trimmed soon is left out.
 			if e, err := readEvent(rec); err == nil && (idx+uint64(in.opts.Archive.Entries.Count) >= next || in.records.Pending(idx)) {
 				e.Latency = max(0, block.At.Sub(e.ReceivedAt))
@@ -124,6 +115,22 @@ func (in *Inbox) collect(b *archive.Batch, next uint64) (dead []uint64, err erro
 		b.Through = block.Next() - 1
 	}
 	return dead, nil
+}
+
+// finish adds the results of forwarding to a batch, and the bodies of dead events. It
+// returns the indexes of these.
+func (in *Inbox) finish(b *archive.Batch, marks []archive.Result) (dead []uint64) {
+	for _, m := range marks {
+		if m.Forwarding == archive.ForwardingDead {
+			dead = append(dead, m.Index)
+			rec, _ := in.records.Read(m.Index)
+			if e, err := readEvent(rec); err == nil {
+				b.Add(e)
+			}
+		}
+		b.Finish(m)
+	}
+	return dead
 }
 
 // turn waits for a reader's turn, if many events arrive, so that people's lists don't slow
