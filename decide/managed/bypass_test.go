@@ -138,3 +138,19 @@ func TestANotificationIsNoBypass(t *testing.T) {
 		t.Errorf("it would be judged as of %s", s.Unjudged())
 	}
 }
+
+// Reconcile adds what no notification reported, and the state before an apply. That is
+// enough to judge the apply, without another reading.
+func TestABypassThatReconcileReports(t *testing.T) {
+	labels := []string{spacelift.LabelManaged, "gantry:approvals=2"}
+	all := FromRead(appliedRun("", labels, "QUEUED", "PLANNING", "APPLYING", "FINISHED"), t0)
+	r := Record{Run: spacelift.RunRef{Account: "acme", Stack: "net", Run: "r"}, StartedAt: t0}
+	for _, e := range all[:2] {
+		e.Source = SourceWebhook
+		r.Take(t0, []RunEvent{e})
+	}
+	r.Take(t0, all[1:])
+	if s := r.Situation(t0); s.unjudged() == nil {
+		t.Errorf("the apply is not judged: %+v", s.readEvents)
+	}
+}

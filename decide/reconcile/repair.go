@@ -110,10 +110,15 @@ func RepairOf(k Knowledge, run spacelift.Run, at time.Time, interval time.Durati
 func (r *Repair) missed(k Knowledge, run spacelift.Run, events []managed.RunEvent, settled, since time.Time) (worth bool) {
 	worth = len(r.Denied) > 0
 	other := k.otherThan(run.State, factsOf(run).Fingerprint()) || len(r.Denied) > 0
-	for _, e := range events {
+	knows := func(e managed.RunEvent) bool {
+		return slices.ContainsFunc(k.States, func(s KnownState) bool { return s.StateVersion == e.StateVersion && s.State == e.State })
+	}
+	for i, e := range events {
 		newest := e.StateVersion == run.StateVersion && e.State == run.State
-		known := slices.ContainsFunc(k.States, func(s KnownState) bool { return s.StateVersion == e.StateVersion && s.State == e.State })
+		known := knows(e)
 		switch {
+		case known && i+1 < len(events) && events[i+1].State.Applies() && !knows(events[i+1]):
+			r.Events = append(r.Events, e) // it shows whether the apply went around Gantry
 		case known && newest && !r.Ends && other:
 			r.Events, worth = append(r.Events, e), true
 		case !known:

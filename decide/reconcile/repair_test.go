@@ -85,6 +85,7 @@ func TestRepair(t *testing.T) {
 		"overdue since before the last tick":          {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("READY", 10*time.Minute)), do: Notify, versions: []int{1}},
 		"a hole in the middle":                        {known: hole, run: history(entered("QUEUED", time.Hour), entered("READY", time.Hour), entered("PLANNING", 0)), do: Notify, versions: []int{1}},
 		"the end":                                     {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("SKIPPED", time.Minute)), do: Notify, versions: []int{1}, ends: true, fresh: true},
+		"an apply, with the state before":             {known: knows("QUEUED", "PLANNING"), run: history(entered("QUEUED", time.Hour), entered("PLANNING", time.Hour), entered("APPLYING", time.Minute), entered("FINISHED", time.Minute)), do: Notify, versions: []int{1, 2, 3}, ends: true, fresh: true},
 		"the end, without a label no notification":    {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("SKIPPED", time.Minute)), unlabel: true, do: Notify, versions: []int{1}, ends: true},
 		"its labels were repaired":                    {known: labelled(knows("QUEUED", "READY"), nil), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: Notify, versions: []int{1}},
 		"they were a moment after it moved on":        {known: labelled(knows("QUEUED"), nil), run: history(entered("QUEUED", time.Hour), entered("READY", 10*time.Second))},
