@@ -384,8 +384,8 @@ func TestEventsOfAccounts(t *testing.T) {
 	}, func(c *server.Config) { c.Reconcile = time.Hour })
 }
 
-// A run that has not changed since it was started has no time of its own: whoever started
-// it may have a wrong clock. Temporal's start time counts.
+// A run that has not changed since it was started has no time of its own: the process that
+// started it may have a wrong clock. Temporal's start time counts.
 func TestEventsOfRunsThatBegin(t *testing.T) {
 	inEventBubble(t, func(t *testing.T, r *rig, v *visible) {
 		s := r.listen(viewerToken, "", "")

@@ -115,7 +115,7 @@ type Attribute struct{ Name, Value string }
 // StartAttributes returns the search attributes to start a run's execution with, given its
 // first events. They are those that it would set itself, as far as they follow from the
 // events: it need not set them again. AttrChanged is not among them, because the clock of
-// whoever starts it may be wrong: see its start time.
+// the process that starts it may be wrong: see its start time.
 func StartAttributes(run spacelift.RunRef, events []RunEvent) (set []Attribute) {
 	for _, a := range Attributes(startStatus(run, events)) {
 		if a.Value != "" {
