@@ -201,13 +201,21 @@ func (u *upstream) readStack(ctx context.Context, found *upstreamFindings, stack
 	if same >= 0 && lines[same].State == spacelift.RunStateFinished {
 		found.passed = append(found.passed, lines[same])
 		run, err := u.detail(ctx, lines[same].Ref)
-		if err != nil || run.BeganToApply() {
-			return managed.ParentsProgress{}, nil, err // one that applied hides what is above it
+		if err != nil || run.BeganToApply() && gantryConfirmed(run) {
+			return managed.ParentsProgress{}, nil, err // Gantry confirmed it once all above it had finished
 		}
 	}
 	above = u.parents(stack, labels)
 	found.gap = found.gap || len(above) > 0
 	return managed.ParentsProgress{}, above, nil
+}
+
+// gantryConfirmed reports whether Gantry confirmed a plan of the run.
+func gantryConfirmed(run spacelift.Run) bool {
+	return slices.ContainsFunc(run.History, func(t spacelift.Transition) bool {
+		mark, ours := spacelift.MarkOf(t)
+		return ours && mark.Verb == spacelift.VerbConfirm
+	})
 }
 
 // conclude returns the finding that counts.

@@ -30,12 +30,19 @@ func TestReadParents(t *testing.T) {
 			c.push("c1", noChanges, "app")
 			c.push("c1", changes, "web")
 		}, managed.ParentsBusy, "of net"},
-		{"one further up does once more, and the parent has applied", func(c *town) {
+		{"one further up does once more, and Gantry has confirmed the parent", func(c *town) {
 			c.push("c1", changes, "app")
 			c.passes(time.Hour)
-			c.applies("app")
+			c.must(c.sim.Confirm("api::gantry", "app", c.run("app", -1).Ref.Run, "Confirmed by Gantry. [gantry: confirm 5]"))
+			c.passes(5 * time.Minute)
 			c.push("c1", changes, "net", "web")
 		}, managed.ParentsThrough, ""},
+		{"somebody confirmed the parent before one further up", func(c *town) {
+			c.push("c1", changes, "net", "app")
+			c.passes(time.Hour)
+			c.applies("app")
+			c.push("c1", changes, "web")
+		}, managed.ParentsBusy, "of net"},
 		{"a parent of another push has not ended", func(c *town) {
 			c.push("c1", changes, "app")
 			c.push("c2", changes, "web")
