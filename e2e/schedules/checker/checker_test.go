@@ -140,7 +140,7 @@ func TestARejectionIsAboutThePlanThereWas(t *testing.T) {
 		for _, state := range []string{"REPLAN_REQUESTED", "PREPARING_REPLAN", "PLANNING", "UNCONFIRMED"} {
 			s.enter(r, state, "", "")
 		}
-		r.decisions = append(r.decisions, decided{By: "joe", Verdict: "reject", StateVersion: 4})
+		r.decisions = append(r.decisions, decided{By: "joe", Verdict: "reject", StateVersion: map[bool]int{false: 4, true: 8}[late]})
 		i := s.ask(r, "joe", "decideRun", "", map[string]any{"verdict": "reject"}, 200, r.view())
 		if !late {
 			s.records[i].Began = sent

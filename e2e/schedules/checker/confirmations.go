@@ -215,13 +215,14 @@ func (x *index) unbound(a act, plan, q rec) string {
 }
 
 // rejects reports whether an answered rejection is about a plan. One that names no version
-// is about the plan that Gantry knew when it came; the answer says which.
+// is about the plan that Gantry knew when it came; the answer says which. A later plan is
+// left to people, who may approve it.
 func (x *index) rejects(q, plan rec) bool {
 	if named := decision(q).StateVersion; named != nil {
 		return *named == plan.RunState.Version
 	}
 	for _, d := range decode[shown](q.Request.Answer).Decisions {
-		if d.Verdict == "reject" && x.who(d.By) == x.who(q.Request.Who) && q.Began < plan.Ended {
+		if d.Verdict == "reject" && x.who(d.By) == x.who(q.Request.Who) {
 			return d.StateVersion == plan.RunState.Version
 		}
 	}
