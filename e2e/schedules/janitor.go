@@ -159,7 +159,7 @@ func (j *janitor) step(run rig.Run, do, who string) {
 }
 
 func (j *janitor) relabel(run rig.Run, labels []string) {
-	if readable := script.Readable(labels); !slices.Equal(labels, readable) {
+	if readable := script.Readable(run.Stack, labels); !slices.Equal(labels, readable) {
 		_ = j.b.Spacelift.SetLabels(spacelift.StackID(run.Stack), readable...) // a stack that was destroyed needs no labels
 	}
 }

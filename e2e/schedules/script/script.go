@@ -241,12 +241,12 @@ var unreadable = []string{
 	"gantry:approval-timeout=10s", "gantry:notify=nowhere", "gantry:", "gantry:confirm=manual ", "gantry: confirm=auto", "GANTRY:MANAGED",
 }
 
-// Readable returns labels with those removed that hold runs, and those that make
+// Readable returns a stack's labels with those removed that hold runs, and those that make
 // people wait: what an operator would do who wants a run to end.
-func Readable(labels []string) []string {
+func Readable(stack string, labels []string) []string {
 	kept := []string{"gantry:managed", "gantry:confirm=auto"}
 	for _, l := range labels {
-		if len(l) > len("gantry:after=") && l[:len("gantry:after=")] == "gantry:after=" && !slices.Contains(unreadable, l) {
+		if len(l) > len("gantry:after=") && l[:len("gantry:after=")] == "gantry:after=" && l != "gantry:after="+stack && !slices.Contains(unreadable, l) {
 			kept = append(kept, l)
 		}
 	}

@@ -67,7 +67,7 @@ func TestSchedulesAreApart(t *testing.T) {
 }
 
 func TestReadableLabelsKeepTheOrderOfStacks(t *testing.T) {
-	got := script.Readable([]string{"gantry:confirm=manual", "gantry:after=s1-a", "gantry:after=", "gantry:window=never", "team:infra"})
+	got := script.Readable("s1-b", []string{"gantry:confirm=manual", "gantry:after=s1-a", "gantry:after=s1-b", "gantry:after=", "gantry:window=never", "team:infra"})
 	if diff := cmp.Diff([]string{"gantry:managed", "gantry:confirm=auto", "gantry:after=s1-a"}, got); diff != "" {
 		t.Error(diff)
 	}
