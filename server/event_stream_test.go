@@ -388,7 +388,6 @@ func TestEventsOfAccounts(t *testing.T) {
 // started it may have a wrong clock. Temporal's start time counts.
 func TestEventsOfRunsThatBegin(t *testing.T) {
 	inEventBubble(t, func(t *testing.T, r *rig, v *visible) {
-		s := r.listen(viewerToken, "", "")
 		begun := time.Now().UTC()
 		shown := r.temporal.pages
 		r.temporal.pages = func(req *workflowservice.ListWorkflowExecutionsRequest) *workflowservice.ListWorkflowExecutionsResponse {
@@ -401,6 +400,7 @@ func TestEventsOfRunsThatBegin(t *testing.T) {
 			}
 			return page
 		}
+		s := r.listen(viewerToken, "", "")
 		v.change("01", 0)
 		pass(time.Second)
 		s.wantNews(t, "ready, run 01")
