@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.temporal.io/sdk/activity"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gantryhq/gantry/decide/chain"
@@ -18,7 +19,6 @@ type FindChainsInput struct {
 	List   string           `json:"list"`             // the chains to ask, https://docs.temporal.io/list-filter
 	Query  string           `json:"query"`            // takes a PlaceQuestion and answers with a Place
 	Limit  int              `json:"limit"`            // chains at most, the newest
-	But    string           `json:"but,omitempty"`    // a chain that is not asked, by its workflow id
 }
 
 // FoundChains lists the chains that a run is part of.
@@ -35,8 +35,8 @@ type FoundChains struct {
 // them.
 const chainsTimeout = 8 * time.Second
 
-// FindChains asks chains whether a run is part of them. It leaves out those that do
-// not answer, and those that have ended, which need no news.
+// FindChains asks chains whether a run is part of them. It leaves out the one that asks,
+// those that do not answer, and those that have ended, which need no news.
 func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundChains, error) {
 	ctx, cancel := context.WithTimeout(ctx, chainsTimeout)
 	defer cancel()
@@ -48,7 +48,7 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 	var group errgroup.Group
 	group.SetLimit(parallelCalls)
 	for i, e := range listed {
-		if e.ID == in.But {
+		if e.ID == callerOf(ctx) { // a local activity keeps the execution from answering
 			continue
 		}
 		group.Go(func() error {
@@ -71,6 +71,15 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 	}
 	found.Complete = complete && found.Silent == 0
 	return found, nil
+}
+
+// callerOf returns the workflow id of the execution that an activity works for; empty if
+// there is none.
+func callerOf(ctx context.Context) string {
+	if !activity.IsActivity(ctx) {
+		return ""
+	}
+	return activity.GetInfo(ctx).WorkflowExecution.ID
 }
 
 // placeIn asks a chain for the place of a run in it.

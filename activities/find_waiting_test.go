@@ -85,3 +85,17 @@ func TestAnEndOfWhichTheFollowersAreNotKnown(t *testing.T) {
 		t.Errorf("asked only for some stacks: %s", q)
 	}
 }
+
+// A chain that ends doesn't ask itself: it could not answer while the activity runs.
+func TestAChainDoesNotAskItself(t *testing.T) {
+	c := newTown(t, "net", "app<net")
+	const itself = "default-test-workflow-id"
+	c.acts.Temporal = &waiters{chains: chains{
+		ids: []string{itself, "chain/acme/01A"}, answers: map[string]string{itself: `{"listens":true}`, "chain/acme/01A": `{"listens":true}`},
+	}}
+	in := activities.FindWaitingInput{Run: spacelift.RunRef{Account: "acme", Stack: "net", Run: "01R"}, Chain: true, Chains: besides.Chains}
+	got, err := do[activities.Waiting](c.env, c.acts.FindWaiting, in)
+	if diff := cmp.Diff([]string{"chain/acme/01A"}, got.Chains); diff != "" || err != nil {
+		t.Errorf("%v, (-want +got):\n%s", err, diff)
+	}
+}

@@ -270,7 +270,6 @@ func (a *Activities) waitsOutside(ctx context.Context, api Spacelift, in Trigger
 	var run spacelift.Run
 	run.Ref, run.Commit.Hash = spacelift.RunRef{Account: in.Account, Stack: in.Stack}, in.Commit
 	up := upstream{a: a, api: api, run: run, in: in.OpenWork}
-	up.in.Chains.But = activity.GetInfo(ctx).WorkflowExecution.ID
 	outside := slices.DeleteFunc(slices.Clone(parents), func(p spacelift.StackID) bool { return slices.Contains(in.After, p) })
 	var p Parents
 	progress, err := up.read(ctx, outside)
