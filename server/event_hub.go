@@ -148,15 +148,20 @@ func (b *hub) awaitReading(ctx context.Context, after time.Time) bool {
 		if !b.began.Before(after) {
 			return true
 		}
-		next := b.next
-		b.mu.Unlock()
-		select {
-		case <-next:
-		case <-ctx.Done():
-		}
-		b.mu.Lock()
+		b.awaitNext(ctx)
 	}
 	return false
+}
+
+// awaitNext waits for the next reading. Called with mu held, which it gives up meanwhile.
+func (b *hub) awaitNext(ctx context.Context) {
+	next := b.next
+	b.mu.Unlock()
+	select {
+	case <-next:
+	case <-ctx.Done():
+	}
+	b.mu.Lock()
 }
 
 // leave removes a listener.

@@ -112,14 +112,8 @@ func (b *hub) waitingRuns(ctx context.Context) ([]*listedRun, bool) {
 		if !b.began.Before(need) && b.has >= changes {
 			return b.waiting.sorted(), true
 		}
-		next := b.next
 		b.hurry()
-		b.mu.Unlock()
-		select {
-		case <-next:
-		case <-ctx.Done():
-		}
-		b.mu.Lock()
+		b.awaitNext(ctx)
 		if ctx.Err() != nil {
 			return nil, false
 		}
