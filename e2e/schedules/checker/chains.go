@@ -93,26 +93,21 @@ func releases(state string) bool {
 	return slices.Contains([]string{"FINISHED", "SKIPPED", "CANCELED"}, state)
 }
 
-// applied returns the times at which runs of a stack finished with changes.
+// applied returns the ends of runs of a stack that finished with changes.
 func (x *index) applied(stack string) []rec {
-	var all []rec
-	for _, r := range x.order {
-		if r.stack != stack {
-			continue
-		}
-		if r.beganToApply() && r.last().State == "FINISHED" && r.first().Type == "TRACKED" {
-			all = append(all, r.states[len(r.states)-1])
-		}
-	}
-	return all
+	return x.applyEnds(stack, func(r *run) bool { return r.last().State == "FINISHED" && r.first().Type == "TRACKED" })
 }
 
 // mayHaveApplied returns the ends of runs of a stack that may have changed resources: one that
 // failed while it applied may have as well.
 func (x *index) mayHaveApplied(stack string) []rec {
-	var all []rec
+	return x.applyEnds(stack, func(r *run) bool { return ended(r.last().State) })
+}
+
+// applyEnds returns the last states of those runs of a stack that began to apply.
+func (x *index) applyEnds(stack string, of func(*run) bool) (all []rec) {
 	for _, r := range x.order {
-		if r.stack == stack && r.beganToApply() && ended(r.last().State) {
+		if r.stack == stack && r.beganToApply() && of(r) {
 			all = append(all, r.states[len(r.states)-1])
 		}
 	}

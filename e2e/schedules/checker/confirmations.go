@@ -221,10 +221,8 @@ func (x *index) rejects(q, plan rec) bool {
 	if named := decision(q).StateVersion; named != nil {
 		return *named == plan.RunState.Version
 	}
-	for _, d := range decode[shown](q.Request.Answer).Decisions {
-		if d.Verdict == "reject" && x.who(d.By) == x.who(q.Request.Who) {
-			return d.StateVersion == plan.RunState.Version
-		}
+	if version, ok := x.countedFor(q); ok {
+		return version == plan.RunState.Version
 	}
 	return q.Ended > plan.Ended
 }

@@ -377,12 +377,12 @@ func (x *index) slack(s span) time.Duration {
 }
 
 // tick is the time within which Gantry notices what no notification said.
-func (x *index) tick() time.Duration { return x.slowly(2*x.batch.Reconcile + 5*time.Second) }
+func (x *index) tick() time.Duration { return x.slowly(x.idleTick()) }
+
+func (x *index) idleTick() time.Duration { return 2*x.batch.Reconcile + 5*time.Second }
 
 // tickDuring is tick at some time of the batch.
-func (x *index) tickDuring(s span) time.Duration {
-	return x.slowlyDuring(s, 2*x.batch.Reconcile+5*time.Second)
-}
+func (x *index) tickDuring(s span) time.Duration { return x.slowlyDuring(s, x.idleTick()) }
 
 // slowly returns the time that takes at most d on an idle machine, on the machine of
 // the batch.
