@@ -7,12 +7,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gantryhq/gantry/inbox/archive"
-
 	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
 	"github.com/gantryhq/gantry/inbox"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/spacelift"
 )
 

@@ -6,13 +6,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gantryhq/gantry/inbox/archive"
-
 	"github.com/go-json-experiment/json/jsontext"
 	json "github.com/go-json-experiment/json/v1" // encoding/json in a third of the time
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/spacelift"
 )
 

@@ -9,13 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gantryhq/gantry/inbox/archive"
-
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/openapi"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"

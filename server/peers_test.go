@@ -11,12 +11,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gantryhq/gantry/inbox/archive"
-
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/inbox"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/server"
 )
 

@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/gantryhq/gantry/inbox/archive"
-
 	"github.com/gantryhq/gantry/authority"
 	genserver "github.com/gantryhq/gantry/gen/server"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/spacelift"
 )
 

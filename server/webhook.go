@@ -8,12 +8,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gantryhq/gantry/inbox/archive"
-
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
+	"github.com/gantryhq/gantry/inbox/archive"
 )
 
 // ReceiveNotification stores a run event durably and answers; the inbox takes

@@ -10,10 +10,9 @@ import (
 	"os"
 	"testing"
 
-	"github.com/gantryhq/gantry/inbox/archive"
-
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )

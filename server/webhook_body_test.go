@@ -12,9 +12,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/gantryhq/gantry/inbox/archive"
-
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )

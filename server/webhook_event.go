@@ -8,7 +8,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/gantryhq/gantry/inbox/archive"
-
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/untrusted"
 )

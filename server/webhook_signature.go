@@ -14,11 +14,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gantryhq/gantry/inbox/archive"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/spacelift"
 )
 

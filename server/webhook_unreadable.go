@@ -5,9 +5,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gantryhq/gantry/inbox/archive"
-
 	"github.com/gantryhq/gantry/decide/reconcile"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/spacelift"
 )
 

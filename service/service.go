@@ -18,9 +18,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gantryhq/gantry/inbox/archive"
-	"github.com/gantryhq/gantry/inbox/executions"
-
 	"github.com/pires/go-proxyproto"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -33,6 +30,8 @@ import (
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/decide"
 	"github.com/gantryhq/gantry/inbox"
+	"github.com/gantryhq/gantry/inbox/archive"
+	"github.com/gantryhq/gantry/inbox/executions"
 	"github.com/gantryhq/gantry/server"
 	"github.com/gantryhq/gantry/spacelift"
 )

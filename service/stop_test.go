@@ -8,12 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gantryhq/gantry/inbox/archive"
-
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/gantryhq/gantry/config"
 	"github.com/gantryhq/gantry/inbox"
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 )

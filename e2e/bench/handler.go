@@ -5,10 +5,9 @@ import (
 	"log/slog"
 	"os"
 
-	"github.com/gantryhq/gantry/inbox/archive"
-
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/server"
 )
 
