@@ -45,10 +45,11 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 		return FoundChains{}, err
 	}
 	answers, failed := make([]chain.Place, len(listed)), make([]error, len(listed))
+	itself := callerOf(ctx)
 	var group errgroup.Group
 	group.SetLimit(parallelCalls)
 	for i, e := range listed {
-		if e.ID == callerOf(ctx) { // a local activity keeps the execution from answering
+		if e.ID == itself { // a local activity keeps the execution from answering
 			continue
 		}
 		group.Go(func() error {

@@ -48,8 +48,9 @@ const (
 )
 
 // FindUnknownParents compares the labels of all managed stacks with the stacks that
-// exist, and with what Spacelift enforces, and those of all stacks with Gantry's. It costs one call to Spacelift, and one for
-// every 50 policies where Gantry's approval policy is attached.
+// exist, and with what Spacelift enforces, and those of all stacks with Gantry's. It costs
+// one call to Spacelift, and one for every 50 policies where Gantry's approval policy is
+// attached.
 func (a *Activities) FindUnknownParents(ctx context.Context, in ParentsInput) (UnknownParents, error) {
 	api, err := a.account(in.Account)
 	if err != nil {
