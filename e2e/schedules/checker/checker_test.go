@@ -235,3 +235,22 @@ func TestKeptOldPlansCount(t *testing.T) {
 		}
 	}
 }
+
+// Nobody is accused over a follower of a stack whose policy the documents leave open: it may
+// be on a circle.
+func TestAFollowerOfAnUnclearStackIsNotMissed(t *testing.T) {
+	for label, missing := range map[string]bool{"gantry:confirm=manual": true, "gantry:approvals=+2": false} {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=auto")
+		s.stack("s1-b", "gantry:confirm=auto", "gantry:after=s1-a", "gantry:after=s1-c")
+		s.stack("s1-c", "gantry:confirm=auto", label)
+		s.now += 20 * time.Second
+		root := s.push("s1-a", "c1")
+		root.followers = []string{"s1-b"}
+		s.confirm(root)
+		s.finish(root)
+		if found := slices.ContainsFunc(Check(s.end()), func(v Violation) bool { return v.Rule == "released" }); found != missing {
+			t.Errorf("beside a stack with %s: the follower is missing: %t", label, found)
+		}
+	}
+}

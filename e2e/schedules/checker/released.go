@@ -30,7 +30,7 @@ func followersRun(x *index) []Violation {
 		g := x.graph(s)
 		for _, follower := range v.Followers {
 			x.judged(r, s)
-			if slices.Contains(g[follower], r.stack) && !g.Circular(follower) && x.free(follower, s) && !x.interfered(r) && !x.worked(follower, r) && x.through(g[follower], at) {
+			if slices.Contains(g[follower], r.stack) && !g.Circular(follower) && x.clearAbove(follower, s, map[string]bool{}) && x.free(follower, s) && !x.interfered(r) && !x.worked(follower, r) && x.through(g[follower], at) {
 				all = append(all, violation(r.name(), "the run finished, and nothing has run on "+follower+", which follows its stack as Gantry itself shows", end, x.stackDuring(follower, s)[0], v.asked))
 			}
 		}
@@ -49,6 +49,19 @@ func (x *index) worked(stack string, after *run) bool {
 	return slices.ContainsFunc(x.order, func(o *run) bool {
 		return o.stack == stack && o.first().Type == "TRACKED" && !o.first().Drift &&
 			(o.first().Commit == after.first().Commit || o.states[len(o.states)-1].Ended > since)
+	})
+}
+
+// clearAbove reports whether the policies of a stack, and of all that go before it, are
+// clear: a graph lacks stacks whose policies aren't, and so the circles that they are on.
+func (x *index) clearAbove(stack string, s span, seen map[string]bool) bool {
+	if seen[stack] || len(x.stacks[stack]) == 0 {
+		return true
+	}
+	seen[stack] = true
+	possible := x.policies(stack, s)
+	return len(possible) > 0 && !slices.ContainsFunc(possible, func(e effect) bool {
+		return slices.ContainsFunc(e.policy.After, func(parent string) bool { return !x.clearAbove(parent, s, seen) })
 	})
 }
 
