@@ -78,14 +78,14 @@ const (
 // later, shows an earlier one.
 func RepairOf(k Knowledge, run spacelift.Run, at time.Time, interval time.Duration, last time.Time) Repair {
 	r := Repair{Run: run.Ref, Ends: run.State.Terminal()}
-	since := last.Add(-Grace(interval))
+	since := secondOf(last.Add(-Grace(interval)))
 	ours := spacelift.Managed(run.StackLabels)
 	events := managed.FromRead(run, at)
 	switch {
 	case !k.Exists:
 		if !r.Ends && ours {
 			r.Do, r.Events = Adopt, newestOf(events)
-			r.Fresh = !last.IsZero() && run.CreatedAt.After(since)
+			r.Fresh = !last.IsZero() && !run.CreatedAt.Before(since)
 		}
 		return r
 	case k.Ended():
@@ -103,6 +103,10 @@ func RepairOf(k Knowledge, run spacelift.Run, at time.Time, interval time.Durati
 	r.Do, r.Events = Notify, newestOf(r.Events)
 	return r
 }
+
+// secondOf returns the second a time lies in: Spacelift's times are whole seconds,
+// so what happened in it is not before it.
+func secondOf(t time.Time) time.Time { return t.Truncate(time.Second) }
 
 // missed collects the events that an execution does not know, and what it takes for
 // the newest state wrongly. It reports whether anything is worth a repair: events
@@ -125,7 +129,7 @@ func (r *Repair) missed(k Knowledge, run spacelift.Run, events []managed.RunEven
 			r.Events = append(r.Events, e)
 			if !e.At.After(settled) {
 				worth = true
-				r.Fresh = r.Fresh || e.At.After(since)
+				r.Fresh = r.Fresh || !e.At.Before(since)
 			}
 		}
 	}

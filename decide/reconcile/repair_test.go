@@ -122,6 +122,27 @@ func TestRepair(t *testing.T) {
 	}
 }
 
+// Spacelift's times are whole seconds: what it says to be of the second in which the
+// last tick's grace began may have happened since.
+func TestRepairIsFreshToTheSecond(t *testing.T) {
+	last := noon.Add(-time.Second).Add(570 * time.Millisecond)
+	second := noon.Add(-time.Second) // the grace of half a second began 70 ms after it
+	begun := []spacelift.Transition{{State: "QUEUED", At: second}}
+	run := spacelift.Run{Ref: runNamed("a"), Type: spacelift.RunTypeTracked, StackLabels: ours, State: "QUEUED", CreatedAt: second, History: begun}
+	now := last.Add(time.Second)
+	if r := RepairOf(Knowledge{}, run, now, time.Second, last); r.Do != Adopt || !r.Fresh {
+		t.Errorf("a run of that second: %+v", r)
+	}
+	run.CreatedAt, run.History = second.Add(-time.Minute), []spacelift.Transition{
+		{State: "QUEUED", At: second.Add(-time.Minute)}, {State: "READY", StateVersion: 1, At: second},
+	}
+	run.State, run.StateVersion = "READY", 1
+	known := Knowledge{Exists: true, Labels: ours, State: "QUEUED", States: []KnownState{{StateKey: managed.StateKey{State: "QUEUED"}}}}
+	if r := RepairOf(known, run, now, time.Second, last); r.Do != Notify || !r.Fresh {
+		t.Errorf("an event of that second: %+v", r)
+	}
+}
+
 func TestBackOff(t *testing.T) {
 	for _, tc := range []struct {
 		limits int
