@@ -110,14 +110,18 @@ func Eventually(t *testing.T, within time.Duration, what string, ok func(context
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	var last error // not of the attempt that the end of the time cut short
 	for {
 		err := ok(ctx)
 		if err == nil {
 			return
 		}
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("%s: not within %s: %v", what, within, err)
+			t.Fatalf("%s: not within %s: %v", what, within, last)
 		case <-tick.C:
 		}
 	}
