@@ -75,17 +75,10 @@ func startWorker(ctx context.Context, c client.Client, acts *activities.Activiti
 // two tasks of most of them people decide.
 const cachedExecutions = 100
 
-// workflowTasks limits the workflow tasks that the worker has or polls for at the same time.
-// A task is some milliseconds of a processor, mostly to replay its execution, so more at
-// once make none faster, but webhooks wait for them. The SDK shares them between new tasks
-// and those of executions in memory.
-const workflowTasks = 16
-
 func newWorker(ctx context.Context, c client.Client, acts *activities.Activities, o Options) worker.Worker {
 	worker.SetStickyWorkflowCacheSize(cachedExecutions)
 	w := worker.New(c, o.Config.Temporal.TaskQueue, worker.Options{
-		MaxConcurrentWorkflowTaskExecutionSize: workflowTasks,
-
+		Tuner:                      newTuner(),
 		WorkflowTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
 		ActivityTaskPollerBehavior: worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{}),
 		WorkerStopTimeout:          shutdownGrace,
