@@ -137,8 +137,12 @@ func frontDoorVerdict(state string, connections int, m result, ratio float64) st
 	}
 }
 
-// driveBoth measures a bare handler and then gantry.
+// driveBoth measures a bare handler and then gantry, each alone: what Gantry has put
+// off is done first.
 func (b *bench) driveBoth(ctx context.Context, bare, gantry *program, connections int) (base, m result, err error) {
+	if err := gantry.rest(ctx); err != nil {
+		return base, m, err
+	}
 	if base, err = b.driveProgram(ctx, bare, connections); err != nil {
 		return base, m, fmt.Errorf("bare handler: %w", err)
 	}

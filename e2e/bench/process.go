@@ -122,6 +122,28 @@ func (p *program) processorTime() (time.Duration, error) {
 	return time.Duration(total) * time.Second / ticksPerSecond, nil
 }
 
+// rest waits until the program uses less than a fiftieth of a processor, for a minute
+// at most.
+func (p *program) rest(ctx context.Context) error {
+	const span = 250 * time.Millisecond
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+		before, err := p.processorTime()
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(span):
+		}
+		after, err := p.processorTime()
+		if err != nil || after-before < span/50 {
+			return err
+		}
+	}
+	return nil
+}
+
 // startGantry starts the product with its inbox in dir, and more arguments.
 func (b *bench) startGantry(ctx context.Context, dir, temporal, spaceliftURL string, more ...string) (*program, error) {
 	address, err := freeAddress(ctx)
