@@ -53,7 +53,7 @@ func TestApprovalRightBehindThePlan(t *testing.T) {
 			switch kindOf(r) {
 			case "already-decided", "run-ended": // one without an answer counted
 				return nil
-			case "not-asked", "not-found", "temporal-unavailable", "unanswered": // not yet
+			case "not-asked", "stale-plan", "not-found", "temporal-unavailable", "unanswered": // not yet
 			default:
 				t.Errorf("refused: %d %s", r.StatusCode(), r.Body)
 			}

@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"net/http"
 
+	"go.temporal.io/api/serviceerror"
+
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // DecideRun sends the caller's decision to the run's execution.
@@ -16,10 +19,28 @@ func (h *handlers) DecideRun(ctx context.Context, req genserver.DecideRunRequest
 	decision := fromAPIDecisionRequest(*req.Body)
 	decision.By, decision.Key = c.by, c.key
 	c.note = []any{"verdict", decision.Verdict}
+	if decision.StateVersion == nil {
+		known, err := h.known(ctx, c.run)
+		if err != nil {
+			return nil, err
+		}
+		decision.Known = &known
+	}
 	status, err := h.run(c.run).update(ctx, c.change, managed.DecideUpdate, decision)
 	noteTo(ctx).plan = planOf(status)
 	h.door.metrics.decided(decision.Verdict, err)
 	return genserver.DecideRun200JSONResponse(h.toAPIRun(ctx, status)), err
+}
+
+// known returns the state that Gantry knows of a run; zero if it doesn't know the run. A
+// decision may reach the execution late, when there is a plan that the caller can't have
+// meant.
+func (h *handlers) known(ctx context.Context, run spacelift.RunRef) (managed.StateKey, error) {
+	s, err := h.run(run).status(ctx)
+	if is[*serviceerror.NotFound](err) {
+		err = nil
+	}
+	return managed.StateKey{StateVersion: s.StateVersion, State: s.State}, err
 }
 
 // planOf identifies the plan of a run for the audit log.

@@ -210,6 +210,27 @@ func TestEveryRefusalHasItsProblem(t *testing.T) {
 	}
 }
 
+// A decision without a state version carries the one that Gantry knew when it came: it
+// may reach the execution when there is another plan.
+func TestADecisionIsAboutWhatWasKnown(t *testing.T) {
+	r := newRig(t)
+	r.temporal.update = counts
+	known := func() *managed.StateKey {
+		t.Helper()
+		if w := r.post(approverToken, decisions, approve); w.Code != http.StatusOK {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		return r.temporal.updates[len(r.temporal.updates)-1].Args[0].(managed.Decision).Known
+	}
+	if diff := cmp.Diff(&managed.StateKey{}, known()); diff != "" {
+		t.Errorf("of a run that Gantry doesn't know (-want +got):\n%s", diff)
+	}
+	r.temporal.set(asking())
+	if diff := cmp.Diff(&managed.StateKey{StateVersion: 5, State: "UNCONFIRMED"}, known()); diff != "" {
+		t.Errorf("of a plan (-want +got):\n%s", diff)
+	}
+}
+
 func TestDecisionsThatFindNoOpenExecution(t *testing.T) {
 	ended := asking()
 	ended.Phase, ended.Outcome = managed.PhaseDone, "bob discarded it in Spacelift"
@@ -217,6 +238,7 @@ func TestDecisionsThatFindNoOpenExecution(t *testing.T) {
 		return nil, serviceerror.NewNotFound("workflow execution already completed")
 	}
 	for name, tt := range map[string]struct {
+		versioned bool // the decision names the plan
 		known     *managed.RunStatus
 		execution enums.WorkflowExecutionStatus
 		update    func(client.UpdateWorkflowOptions) (any, error)
@@ -233,7 +255,8 @@ func TestDecisionsThatFindNoOpenExecution(t *testing.T) {
 			return nil, temporal.NewNonRetryableApplicationError("it completed before the update", "AcceptedUpdateCompletedWorkflow", nil)
 		}, status: http.StatusConflict, kind: "run-ended", detail: "bob discarded it in Spacelift"},
 		"no worker":         {known: new(asking()), update: func(client.UpdateWorkflowOptions) (any, error) { return nil, errNobodyWorks }, status: http.StatusServiceUnavailable, kind: "unanswered"},
-		"Temporal is away":  {err: serviceerror.NewUnavailable("connection refused"), status: http.StatusServiceUnavailable, kind: "unanswered"},
+		"Temporal is away":  {err: serviceerror.NewUnavailable("connection refused"), status: http.StatusServiceUnavailable, kind: "temporal-unavailable"},
+		"… for a plan":      {versioned: true, err: serviceerror.NewUnavailable("connection refused"), status: http.StatusServiceUnavailable, kind: "unanswered"},
 		"nobody planned it": {err: errors.New("secret details"), status: http.StatusInternalServerError, kind: "internal"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -243,7 +266,11 @@ func TestDecisionsThatFindNoOpenExecution(t *testing.T) {
 				if tt.known != nil {
 					r.temporal.set(*tt.known)
 				}
-				w := r.post(approverToken, decisions, approve)
+				body := approve
+				if tt.versioned {
+					body = `{"verdict":"approve","stateVersion":5}`
+				}
+				w := r.post(approverToken, decisions, body)
 				p := wantProblem(t, w, tt.status, tt.kind)
 				if !strings.Contains(*p.Detail, tt.detail) || strings.Contains(*p.Detail, "secret details") {
 					t.Errorf("detail %q", *p.Detail)

@@ -314,6 +314,9 @@ func TestTheListAndTheDecisionAgree(t *testing.T) {
 	r, _, _ := scopesRig(t)
 	records, listed := allKinds()
 	r.lists(listed...)
+	for _, s := range listed {
+		r.temporal.set(s)
+	}
 	r.temporal.update = func(o client.UpdateWorkflowOptions) (any, error) {
 		record := records[o.WorkflowID[strings.LastIndex(o.WorkflowID, "/")+1:]]
 		now := record.Situation(planned)

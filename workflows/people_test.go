@@ -114,6 +114,8 @@ func TestPeopleDecide(t *testing.T) {
 				r.at(4*time.Minute, func() {
 					r.wants(managed.PhaseWaiting, "0 of 2 approvals: nobody has approved yet")
 					r.decides(managed.Decision{Verdict: managed.Approve, By: bob, StateVersion: new(2)}, managed.ErrTypeStalePlan)
+					r.decides(managed.Decision{Verdict: managed.Approve, By: bob, Known: &managed.StateKey{StateVersion: 4, State: "PLANNING"}}, managed.ErrTypeStalePlan)
+					r.decides(managed.Decision{Verdict: managed.Approve, By: bob, Known: &managed.StateKey{}}, managed.ErrTypeStalePlan)
 					r.decides(managed.Decision{Verdict: managed.Approve, By: bob, StateVersion: new(5)}, "")
 				})
 				r.at(5*time.Minute, func() {

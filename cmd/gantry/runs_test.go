@@ -146,7 +146,7 @@ func TestDecideCommands(t *testing.T) {
 		{[]string{"approve", theRunName, "--note", "fine"}, "approved (3 to add, 0 to change, 1 to delete)", managed.Decision{Verdict: managed.Approve, Note: "fine", StateVersion: new(5)}},
 		{[]string{"approve", theRunName, "--state-version", "3"}, "approved", managed.Decision{Verdict: managed.Approve, StateVersion: new(3)}},
 		{[]string{"reject", theRunName}, "rejected", managed.Decision{Verdict: managed.Reject, StateVersion: new(5)}},
-		{[]string{"revoke", theRunName}, "revoked", managed.Decision{Verdict: managed.Revoke}},
+		{[]string{"revoke", theRunName}, "revoked", managed.Decision{Verdict: managed.Revoke, Known: &managed.StateKey{StateVersion: 5, State: "UNCONFIRMED"}}},
 	} {
 		r.wants([]string{theRunName + ": " + tt.says, "the plan deletes 1 resource"}, append([]string{"runs"}, tt.args...)...)
 		got := r.decisionSent()

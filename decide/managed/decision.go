@@ -23,6 +23,10 @@ type Decision struct {
 	// StateVersion is that of the plan the person saw; nil: the one there is now.
 	StateVersion *int `json:"stateVersion,omitempty"`
 
+	// Known is the state that Gantry knew when the request arrived, of a person who
+	// named no StateVersion; zero if it didn't know the run.
+	Known *StateKey `json:"known,omitempty"`
+
 	// Key is the caller's idempotency key, if any: another decision under the
 	// same key is refused.
 	Key string `json:"key,omitempty"`

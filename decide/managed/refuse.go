@@ -38,7 +38,7 @@ func (r *Record) RefuseDecision(s Situation, d Decision, seenAt StateKey) *decid
 	switch seen := d.StateVersion; {
 	case seen != nil && *seen != s.StateVersion:
 		return decide.Refuse(ErrTypeStalePlan, "you saw the plan of state version %d; the run is now at %s (%d), check again", *seen, s.State, s.StateVersion)
-	case seen == nil && seenAt != s.Key():
+	case seen == nil && (seenAt != s.Key() || d.Known != nil && *d.Known != s.Key()):
 		return decide.Refuse(ErrTypeStalePlan, "the run moved on to %s (%d) while your decision was on its way, check again", s.State, s.StateVersion)
 	}
 	if no := s.refuseAbout(d.Verdict); no != nil {
