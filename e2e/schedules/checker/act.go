@@ -11,7 +11,7 @@ import (
 type act struct {
 	call rec
 	run  *run
-	read rec  // the last read of the run before; without a number if there was none
+	read rec  // the read of the run that began last before; without a number if there was none
 	span span // from the last reads of the run and of its stack until the mutation arrived
 	// blind says that the last read showed an older state of the account, through no
 	// fault of Gantry's.
@@ -36,7 +36,7 @@ func (x *index) acts(fields ...string) []act {
 func (x *index) act(r *run, c rec) act {
 	a := act{call: c, run: r, span: span{c.Began, c.Began}}
 	for _, read := range r.reads {
-		if read.Began < c.Began && arrived(read, c) && good(read) {
+		if read.Began < c.Began && arrived(read, c) && good(read) && (a.read.N == 0 || read.Began > a.read.Began) {
 			a.read = read
 		}
 	}
@@ -92,6 +92,22 @@ func (a act) plan() rec {
 		}
 	}
 	return found
+}
+
+// plans returns the plans that a confirmation may have been meant for: one that comes
+// between the read and the act is confirmed unseen, since Spacelift takes no version.
+func (a act) plans() []rec {
+	var all []rec
+	for _, s := range a.run.states {
+		if s.RunState.State != "UNCONFIRMED" || s.Ended > a.call.Ended {
+			continue
+		}
+		if s.Ended <= a.read.Began {
+			all = nil
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 // facts returns a plan as the model knows it.

@@ -48,6 +48,22 @@ func TestAnAnswerThatCameAfterTheActIsNoWarning(t *testing.T) {
 	}
 }
 
+// A list that was asked for before an act and came after the read that follows it takes
+// nothing away from that read.
+func TestAListThatTakesLongerThanAReadIsNoMissingCheck(t *testing.T) {
+	records := stories["an enforced plan that two people approve"]()
+	review, confirm := slices.IndexFunc(records, mutation("runReview")), slices.IndexFunc(records, mutation("runConfirm"))
+	list := records[confirm-1]
+	list.Began, list.Ended = records[review].Began-time.Millisecond, records[confirm-1].Ended+time.Millisecond
+	records = slices.Insert(records, confirm, list)
+	for i := range records {
+		records[i].N = i + 1
+	}
+	for _, v := range Check(records) {
+		t.Error(v)
+	}
+}
+
 // Two attempts at one act can overlap when Temporal gives up the first: the second has
 // read the run before the first had an effect.
 func TestAttemptsThatOverlapAccuseNobody(t *testing.T) {

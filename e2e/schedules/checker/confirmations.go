@@ -69,24 +69,36 @@ func (a act) replanned(before rec) bool {
 	return again
 }
 
+// objection returns why an act was not allowed about any of the plans and by any of the
+// rules that it may have been meant for and by; empty if it was.
+func (a act) objection(possible []effect, forbids func(plan rec, e effect) string) (why string) {
+	for _, plan := range a.plans() {
+		for _, e := range possible {
+			if why = forbids(plan, e); why == "" {
+				return ""
+			}
+		}
+	}
+	return why
+}
+
 // confirmsByPolicy finds confirmations that the labels don't leave to Gantry, or
 // that lack approvals of anybody.
 func confirmsByPolicy(x *index) []Violation {
 	var all []Violation
 	for _, a := range x.releases() {
-		plan := a.plan()
-		if plan.N == 0 || a.blind {
+		if a.blind {
 			continue
 		}
-		why, possible := "", x.policies(a.run.stack, a.span)
-		for _, e := range possible {
-			if why = e.forbids(x.facts(a.run, plan)); why == "" || why == outside && x.reviewsPlan(a) {
-				why = ""
-				break
+		possible := x.policies(a.run.stack, a.span)
+		why := a.objection(possible, func(plan rec, e effect) string {
+			if why := e.forbids(x.facts(a.run, plan)); why != outside || !x.reviewsPlan(a) {
+				return why
 			}
-		}
+			return ""
+		})
 		if why != "" {
-			all = append(all, violation(a.run.name(), a.did()+" although "+why, plan, possible[0].settings, a.read, a.call))
+			all = append(all, violation(a.run.name(), a.did()+" although "+why, a.plan(), possible[0].settings, a.read, a.call))
 		}
 	}
 	return all
@@ -117,20 +129,16 @@ func (e effect) forbids(plan model.Plan) string {
 func approvalsBind(x *index) []Violation {
 	var all []Violation
 	for _, a := range x.releases() {
-		plan := a.plan()
-		if plan.N == 0 || a.blind {
+		if a.blind {
 			continue
 		}
-		asked := x.objectedEarlier(a, plan)
-		why, possible := "", x.policies(a.run.stack, a.span)
-		for _, e := range possible {
-			if why = x.lacks(a, plan, e, asked.N > 0); why == "" {
-				break
-			}
-		}
+		possible := x.policies(a.run.stack, a.span)
+		why := a.objection(possible, func(plan rec, e effect) string {
+			return x.lacks(a, plan, e, x.objectedEarlier(a, plan).N > 0)
+		})
 		if why != "" {
 			all = append(all, violation(a.run.name(), a.did()+" although "+why,
-				append(a.run.verdicts("approve", "revoke"), plan, asked, possible[0].settings, a.read, a.call)...))
+				append(a.run.verdicts("approve", "revoke"), a.plan(), x.objectedEarlier(a, a.plan()), possible[0].settings, a.read, a.call)...))
 		}
 	}
 	return all

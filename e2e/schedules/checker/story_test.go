@@ -480,6 +480,15 @@ var stories = map[string]func() []rec{
 		s.stack("s1-a", "gantry:confirm=auto", "gantry:profile=databases")
 		s.destroys = []string{"aws_iam_user", "aws_db_instance"}
 	}, (*story).confirm),
+	"a plan that is made anew while Gantry confirms the one before": approved(func(s *story) {
+		s.stack("s1-a", "gantry:confirm=manual", "gantry:approvals=2", "gantry:approvers=platform")
+	}, func(s *story, r *tale) {
+		s.read(r)
+		s.enter(r, "REPLAN_REQUESTED", "carol", "")
+		s.enter(r, "UNCONFIRMED", "", "")
+		s.mutate(r, "runConfirm")
+		s.enter(r, "CONFIRMED", gantry, "")
+	}),
 	"an enforced plan that people confirm in Spacelift": func() []rec {
 		s := newStory()
 		s.stack("s1-a")
