@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gantryhq/gantry/decide/chain"
@@ -19,6 +20,10 @@ type FindChainsInput struct {
 	List   string           `json:"list"`             // the chains to ask, https://docs.temporal.io/list-filter
 	Query  string           `json:"query"`            // takes a PlaceQuestion and answers with a Place
 	Limit  int              `json:"limit"`            // chains at most, the newest
+
+	// Waiting asks for chains that wait for the end of the run too, whose stack is part
+	// of none of them.
+	Waiting bool `json:"waiting,omitempty"`
 }
 
 // FoundChains lists the chains that a run is part of.
@@ -36,7 +41,9 @@ type FoundChains struct {
 const chainsTimeout = 8 * time.Second
 
 // FindChains asks chains whether a run is part of them. It leaves out the one that asks,
-// those that do not answer, and those that have ended, which need no news.
+// those that do not answer, and those that have ended, which need no news. It asks only
+// those that may have the stack, as far as they are listed: each chain that is asked has
+// to be replayed, and one that can't answer holds up the run.
 func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundChains, error) {
 	ctx, cancel := context.WithTimeout(ctx, chainsTimeout)
 	defer cancel()
@@ -50,6 +57,9 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 	group.SetLimit(parallelCalls)
 	for i, e := range listed {
 		if e.ID == itself { // a local activity keeps the execution from answering
+			continue
+		}
+		if !in.Waiting && !chain.MayFollow(stacksOf(e), in.Run.Stack) {
 			continue
 		}
 		group.Go(func() error {
@@ -72,6 +82,15 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 	}
 	found.Complete = complete && found.Silent == 0
 	return found, nil
+}
+
+// stacksOf returns which stacks may be part of a chain, as it is listed.
+func stacksOf(e execution) []byte {
+	var packed []byte
+	if payload := e.Memo[chain.StacksMemo]; payload != nil && converter.GetDefaultDataConverter().FromPayload(payload, &packed) != nil {
+		return nil
+	}
+	return packed
 }
 
 // callerOf returns the workflow id of the execution that an activity works for; empty if

@@ -28,13 +28,22 @@ type chains struct {
 
 	ids     []string
 	answers map[string]string
+	stacks  map[string][]byte // as listed; a chain without says nothing of them
 	away    error
 }
 
 func (c chains) ListWorkflow(context.Context, *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
 	var page workflowservice.ListWorkflowExecutionsResponse
 	for _, id := range c.ids {
-		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: id}})
+		info := &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: id}}
+		if packed, ok := c.stacks[id]; ok {
+			payload, err := converter.GetDefaultDataConverter().ToPayload(packed)
+			if err != nil {
+				return nil, err
+			}
+			info.Memo = &commonpb.Memo{Fields: map[string]*commonpb.Payload{chain.StacksMemo: payload}}
+		}
+		page.Executions = append(page.Executions, info)
 	}
 	return &page, c.away
 }
@@ -52,6 +61,17 @@ func (c chains) QueryWorkflow(ctx context.Context, id, _, _ string, _ ...any) (c
 	}
 }
 
+// packed returns what is listed of a chain that these stacks follow in.
+func packed(stacks ...spacelift.StackID) []byte {
+	c := chain.New(spacelift.RunRef{Account: "acme", Stack: "net-prod", Run: "01R"}, time.Time{})
+	var g chain.Graph
+	for _, s := range stacks {
+		g.Stacks = append(g.Stacks, chain.Follower{Stack: s})
+	}
+	c.TakeGraph(time.Time{}, g)
+	return c.PackedStacks()
+}
+
 func TestFindChains(t *testing.T) {
 	ref := spacelift.RunRef{Account: "acme", Stack: "app-prod", Run: "01F"}
 	found := chain.Place{
@@ -65,6 +85,7 @@ func TestFindChains(t *testing.T) {
 		name     string
 		ids      []string
 		limit    int
+		waiting  bool
 		complete bool
 		silent   int
 		want     []chain.Place
@@ -74,15 +95,18 @@ func TestFindChains(t *testing.T) {
 		{name: "one has ended", ids: []string{"gone", "holding"}, limit: 10, complete: true, want: []chain.Place{found}},
 		{name: "one is silent", ids: []string{"silent", "holding"}, limit: 10, silent: 1, want: []chain.Place{found}},
 		{name: "one makes no sense", ids: []string{"odd", "holding"}, limit: 10, silent: 1, want: []chain.Place{found}},
+		{name: "one that lacks its stack is not asked", ids: []string{"silent, with others", "holding"}, limit: 10, complete: true, want: []chain.Place{found}},
+		{name: "… unless it may wait for the run", ids: []string{"silent, with others", "holding"}, limit: 10, waiting: true, silent: 1, want: []chain.Place{found}},
+		{name: "one that has its stack is asked", ids: []string{"silent, with it"}, limit: 10, silent: 1},
 		{name: "there are more than are asked", ids: []string{"another", "holding"}, limit: 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := &activities.Activities{Temporal: chains{ids: tc.ids, answers: map[string]string{
 					"another": "{}", "holding": string(holding), "gone": "gone", "odd": `"?"`,
-				}}}
+				}, stacks: map[string][]byte{"silent, with others": packed("dns-prod"), "silent, with it": packed("dns-prod", "app-prod")}}}
 				began := time.Now()
-				got, err := a.FindChains(t.Context(), activities.FindChainsInput{Run: ref, List: "x", Query: "place", Limit: tc.limit})
+				got, err := a.FindChains(t.Context(), activities.FindChainsInput{Run: ref, List: "x", Query: "place", Limit: tc.limit, Waiting: tc.waiting})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -48,7 +48,7 @@ func (a *Activities) FindWaiting(ctx context.Context, in FindWaitingInput) (Wait
 	}
 	ctx, cancel := context.WithTimeout(ctx, chainsTimeout)
 	defer cancel()
-	in.Chains.Run = in.Run
+	in.Chains.Run, in.Chains.Waiting = in.Run, true
 	chains, err := a.FindChains(ctx, in.Chains)
 	return Waiting{Runs: found, Chains: chains.Listening}, err
 }

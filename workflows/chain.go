@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
@@ -287,6 +288,9 @@ func (r *releaser) readGraph(ctx workflow.Context) error {
 		return nil
 	}
 	r.known.TakeGraph(now, graph)
+	if packed := r.known.PackedStacks(); !slices.Equal(packed, memoOf[[]byte](ctx, chain.StacksMemo)) {
+		return workflow.UpsertMemo(ctx, map[string]any{chain.StacksMemo: packed})
+	}
 	return nil
 }
 

@@ -219,8 +219,9 @@ func (m *manager) notifyChains(ctx workflow.Context, n managed.Next) error {
 	return ctx.Err()
 }
 
-// maxAskedChains bounds the open chains of an account that Gantry asks for a run.
-const maxAskedChains = 200
+// maxAskedChains bounds the open chains of an account that Gantry lists for a run; it asks
+// few of them.
+const maxAskedChains = 1000
 
 // chainsOf returns how an activity finds the open chains of an account and asks
 // them for the place of a run.
