@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -21,9 +22,10 @@ type FindChainsInput struct {
 	Query  string           `json:"query"`            // takes a PlaceQuestion and answers with a Place
 	Limit  int              `json:"limit"`            // chains at most, the newest
 
-	// Waiting asks for chains that wait for the end of the run too, whose stack is part
-	// of none of them.
-	Waiting bool `json:"waiting,omitempty"`
+	// Among asks only the chains that may have one of these stacks, as far as they are
+	// listed; empty: all. Each that is asked has to be replayed, unless a worker has room
+	// for it, and one that can't answer holds up the run.
+	Among []spacelift.StackID `json:"among,omitempty"`
 }
 
 // FoundChains lists the chains that a run is part of.
@@ -41,9 +43,7 @@ type FoundChains struct {
 const chainsTimeout = 8 * time.Second
 
 // FindChains asks chains whether a run is part of them. It leaves out the one that asks,
-// those that do not answer, and those that have ended, which need no news. It asks only
-// those that may have the stack, as far as they are listed: each chain that is asked has
-// to be replayed, and one that can't answer holds up the run.
+// those that do not answer, and those that have ended, which need no news.
 func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundChains, error) {
 	ctx, cancel := context.WithTimeout(ctx, chainsTimeout)
 	defer cancel()
@@ -59,7 +59,7 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 		if e.ID == itself { // a local activity keeps the execution from answering
 			continue
 		}
-		if !in.Waiting && !chain.MayFollow(stacksOf(e), in.Run.Stack) {
+		if !in.mayHave(e) {
 			continue
 		}
 		group.Go(func() error {
@@ -84,13 +84,14 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 	return found, nil
 }
 
-// stacksOf returns which stacks may be part of a chain, as it is listed.
-func stacksOf(e execution) []byte {
+// mayHave reports whether a chain may have one of the stacks, as it is listed.
+func (in FindChainsInput) mayHave(e execution) bool {
 	var packed []byte
-	if payload := e.Memo[chain.StacksMemo]; payload != nil && converter.GetDefaultDataConverter().FromPayload(payload, &packed) != nil {
-		return nil
+	payload := e.Memo[chain.StacksMemo]
+	if len(in.Among) == 0 || payload == nil || converter.GetDefaultDataConverter().FromPayload(payload, &packed) != nil {
+		return true
 	}
-	return packed
+	return slices.ContainsFunc(in.Among, func(s spacelift.StackID) bool { return chain.MayFollow(packed, s) })
 }
 
 // callerOf returns the workflow id of the execution that an activity works for; empty if

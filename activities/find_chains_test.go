@@ -85,7 +85,7 @@ func TestFindChains(t *testing.T) {
 		name     string
 		ids      []string
 		limit    int
-		waiting  bool
+		among    []spacelift.StackID // of the run alone, if empty
 		complete bool
 		silent   int
 		want     []chain.Place
@@ -96,7 +96,7 @@ func TestFindChains(t *testing.T) {
 		{name: "one is silent", ids: []string{"silent", "holding"}, limit: 10, silent: 1, want: []chain.Place{found}},
 		{name: "one makes no sense", ids: []string{"odd", "holding"}, limit: 10, silent: 1, want: []chain.Place{found}},
 		{name: "one that lacks its stack is not asked", ids: []string{"silent, with others", "holding"}, limit: 10, complete: true, want: []chain.Place{found}},
-		{name: "… unless it may wait for the run", ids: []string{"silent, with others", "holding"}, limit: 10, waiting: true, silent: 1, want: []chain.Place{found}},
+		{name: "… unless it has another one that was named", ids: []string{"silent, with others", "holding"}, limit: 10, among: []spacelift.StackID{"app-prod", "dns-prod"}, silent: 1, want: []chain.Place{found}},
 		{name: "one that has its stack is asked", ids: []string{"silent, with it"}, limit: 10, silent: 1},
 		{name: "there are more than are asked", ids: []string{"another", "holding"}, limit: 1},
 	} {
@@ -106,7 +106,10 @@ func TestFindChains(t *testing.T) {
 					"another": "{}", "holding": string(holding), "gone": "gone", "odd": `"?"`,
 				}, stacks: map[string][]byte{"silent, with others": packed("dns-prod"), "silent, with it": packed("dns-prod", "app-prod")}}}
 				began := time.Now()
-				got, err := a.FindChains(t.Context(), activities.FindChainsInput{Run: ref, List: "x", Query: "place", Limit: tc.limit, Waiting: tc.waiting})
+				if tc.among == nil {
+					tc.among = []spacelift.StackID{ref.Stack}
+				}
+				got, err := a.FindChains(t.Context(), activities.FindChainsInput{Run: ref, List: "x", Query: "place", Limit: tc.limit, Among: tc.among})
 				if err != nil {
 					t.Fatal(err)
 				}

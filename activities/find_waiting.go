@@ -3,11 +3,13 @@ package activities
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"go.temporal.io/sdk/converter"
 
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -48,7 +50,10 @@ func (a *Activities) FindWaiting(ctx context.Context, in FindWaitingInput) (Wait
 	}
 	ctx, cancel := context.WithTimeout(ctx, chainsTimeout)
 	defer cancel()
-	in.Chains.Run, in.Chains.Waiting = in.Run, true
+	in.Chains.Run = in.Run
+	if known && !in.Chain {
+		in.Chains.Among = a.knownBehind(in.Run)
+	}
 	chains, err := a.FindChains(ctx, in.Chains)
 	return Waiting{Runs: found, Chains: chains.Listening}, err
 }
@@ -82,6 +87,20 @@ func (a *Activities) ReadEnd(ctx context.Context, in FindWaitingInput) (End, err
 func (a *Activities) knownFollowers(run spacelift.RunRef) (stacks []spacelift.StackID, known bool) {
 	graph := a.graphs.known(run.Account)
 	return graph.by[run.Stack], graph.by != nil && a.now().Sub(graph.at) < nobodyGood
+}
+
+// maxBehind bounds the stacks by which chains are chosen.
+const maxBehind = 100
+
+// knownBehind returns the stacks that follow a run's, directly or not: a chain that waits
+// for the run has one of them. It returns none if they are many.
+func (a *Activities) knownBehind(run spacelift.RunRef) []spacelift.StackID {
+	all := chain.Reach(a.graphs.known(run.Account).by, run.Stack)
+	delete(all, run.Stack)
+	if len(all) > maxBehind {
+		return nil
+	}
+	return slices.Collect(maps.Keys(all))
 }
 
 // waitingRuns lists the runs that wait for another run: those of its stack and of its

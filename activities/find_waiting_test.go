@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"github.com/gantryhq/gantry/activities"
+	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -83,6 +84,22 @@ func TestAnEndOfWhichTheFollowersAreNotKnown(t *testing.T) {
 	}
 	if q := w.queries[0]; strings.Contains(q, "GantryStack IN") {
 		t.Errorf("asked only for some stacks: %s", q)
+	}
+}
+
+// Of the chains, an end asks those that may have a stack behind its own, however far.
+func TestAnEndAsksTheChainsBehindIt(t *testing.T) {
+	c := newTown(t, "net", "dns<net", "app<dns")
+	if _, err := do[chain.Graph](c.env, c.acts.ReadChain, activities.ReadChainInput{Account: "acme", Root: "net"}); err != nil {
+		t.Fatal(err)
+	}
+	c.acts.Temporal = &waiters{chains: chains{
+		ids: []string{"chain/acme/01A", "chain/acme/01B"}, answers: map[string]string{"chain/acme/01A": `{"listens":true}`, "chain/acme/01B": `{"listens":true}`},
+		stacks: map[string][]byte{"chain/acme/01A": packed("app"), "chain/acme/01B": packed("web")},
+	}}
+	got, err := do[activities.Waiting](c.env, c.acts.FindWaiting, activities.FindWaitingInput{Run: spacelift.RunRef{Account: "acme", Stack: "net", Run: "01R"}, Chains: besides.Chains})
+	if diff := cmp.Diff([]string{"chain/acme/01A"}, got.Chains); diff != "" || err != nil {
+		t.Errorf("%v, (-want +got):\n%s", err, diff)
 	}
 }
 

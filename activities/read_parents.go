@@ -93,7 +93,7 @@ func (u *upstream) replaced(ctx context.Context, found *managed.ParentsProgress)
 // chains adds the answers of open chains, after the stacks were read: a chain that
 // one of their runs was about to begin is open by then.
 func (u *upstream) chains(ctx context.Context, found managed.ParentsProgress) (Parents, error) {
-	u.in.Chains.Run, u.in.Chains.Commit = u.run.Ref, u.run.Commit.Hash
+	u.in.Chains.Run, u.in.Chains.Commit, u.in.Chains.Among = u.run.Ref, u.run.Commit.Hash, []spacelift.StackID{u.run.Ref.Stack}
 	open, err := u.a.FindChains(ctx, u.in.Chains)
 	if err != nil {
 		return Parents{}, err

@@ -249,7 +249,7 @@ func findChains(ctx workflow.Context, run spacelift.Run) (chains []managed.Chain
 	}
 	var a *activities.Activities
 	in := chainsOf(run.Ref.Account)
-	in.Run = run.Ref
+	in.Run, in.Among = run.Ref, []spacelift.StackID{run.Ref.Stack}
 	var found activities.FoundChains
 	for times := 1; ; times++ {
 		err := workflow.ExecuteLocalActivity(withGlance(ctx), a.FindChains, in).Get(ctx, &found)

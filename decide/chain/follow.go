@@ -50,7 +50,7 @@ func FollowedBy(all map[spacelift.StackID]Following) map[spacelift.StackID][]spa
 
 // AllFollow reports whether all of some stacks follow the root, directly or not.
 func AllFollow(all map[spacelift.StackID]Following, root spacelift.StackID, stacks []spacelift.StackID) bool {
-	reached := reach(FollowedBy(all), root)
+	reached := Reach(FollowedBy(all), root)
 	return !slices.ContainsFunc(stacks, func(s spacelift.StackID) bool { return !reached[s] })
 }
 
@@ -59,7 +59,7 @@ func AllFollow(all map[spacelift.StackID]Following, root spacelift.StackID, stac
 // were not there.
 func GraphOf(root spacelift.StackID, all map[spacelift.StackID]Following) Graph {
 	by := FollowedBy(all)
-	reached := reach(by, root)
+	reached := Reach(by, root)
 	waits := waitsIn(reached, all)
 	graph := Graph{Notify: all[root].Notify}
 	place := map[spacelift.StackID]int{}
@@ -122,8 +122,9 @@ func waitsIn(stacks map[spacelift.StackID]bool, all map[spacelift.StackID]Follow
 	return waits
 }
 
-// reach returns a stack and all that follow it, directly or not.
-func reach(by map[spacelift.StackID][]spacelift.StackID, root spacelift.StackID) map[spacelift.StackID]bool {
+// Reach returns a stack and all that follow it, directly or not, given the followers of
+// each.
+func Reach(by map[spacelift.StackID][]spacelift.StackID, root spacelift.StackID) map[spacelift.StackID]bool {
 	reached := map[spacelift.StackID]bool{root: true}
 	for next := []spacelift.StackID{root}; len(next) > 0; next = next[1:] {
 		for _, f := range by[next[0]] {
@@ -142,7 +143,7 @@ func (g *Graph) excludeCircles(left map[spacelift.StackID]bool, all map[spacelif
 	for len(left) > 0 {
 		circle := circleIn(left, all)
 		var stacks []spacelift.StackID
-		for s := range reach(by, circle[0]) {
+		for s := range Reach(by, circle[0]) {
 			if left[s] {
 				stacks = append(stacks, s)
 				delete(left, s)

@@ -185,7 +185,7 @@ func TestAnyLabelsAreAnOrderAndCircles(t *testing.T) {
 			}
 			refused = append(refused, r.Stacks...)
 		}
-		for s := range reach(FollowedBy(all), id(0)) {
+		for s := range Reach(FollowedBy(all), id(0)) {
 			in, out := slices.Contains(gone, s), slices.Contains(refused, s)
 			if s != id(0) && in == out {
 				rt.Fatalf("%s is in the order: %t, and refused: %t", s, in, out)
