@@ -61,9 +61,10 @@ func (s Situation) unjudged() *application {
 }
 
 // gantryApplied reports whether the confirmation was Gantry's: by the record, or by
-// the mark that the API shows.
+// the mark that the API shows. One of a person's isn't, even after the API had answered
+// that Gantry's took effect.
 func (s Situation) gantryApplied(a application) bool {
-	if a.plan == nil {
+	if a.plan == nil || a.entry.Actor != "" && !spacelift.IsAPIKey(a.entry.Actor) {
 		return false
 	}
 	mark, ours := spacelift.MarkOf(spacelift.Transition{Note: a.entry.Note, Username: a.entry.Actor})

@@ -1,6 +1,7 @@
 package managed
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 	"time"
@@ -33,8 +34,10 @@ func TestWhatIsAppliedAgainstThePolicyIsABypass(t *testing.T) {
 	shut := policy.Gate{At: t0, Reason: "the window opens on Monday"}
 	open := policy.Gate{At: t0, Open: true}
 	dba := &policy.Verdicts{Confirm: true, Required: []policy.Required{{Needed: 1, Group: "dba", Why: "deletes aws_db_instance.main"}}}
+	confirmed := func(r *Record) { r.Plans = []Plan{{StateVersion: 1, Result: PlanConfirmed}} }
 	for _, tt := range []struct {
 		name      string
+		actor     string // "author" if empty, nobody if "-"
 		labels    string
 		states    []spacelift.RunState
 		gate      policy.Gate
@@ -64,13 +67,13 @@ func TestWhatIsAppliedAgainstThePolicyIsABypass(t *testing.T) {
 		{name: "rejected before", labels: "gantry:approvals=1", states: asked, gate: open, want: "ann rejected it", prepare: func(r *Record) {
 			r.Decisions = append(r.Decisions, decision{Decided: Decided{Verdict: Reject, By: "ann", State: "UNCONFIRMED", StateVersion: 1}})
 		}},
-		{name: "Gantry confirmed it", labels: "gantry:approvals=2", states: asked, gate: open, prepare: func(r *Record) {
-			r.Plans = []Plan{{StateVersion: 1, Result: PlanConfirmed}}
-		}},
+		{name: "Gantry confirmed it", actor: "api::gantry", labels: "gantry:approvals=2", states: asked, gate: open, prepare: confirmed},
+		{name: "Gantry confirmed it, and nobody is named", actor: "-", labels: "gantry:approvals=2", states: asked, gate: open, prepare: confirmed},
+		{name: "Gantry's confirmation had no effect, and somebody confirmed it", labels: "gantry:approvals=2", states: asked, gate: open, prepare: confirmed, want: "0 of 2 approvals"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			labels := append([]string{spacelift.LabelManaged, "gantry:notify=deploys"}, strings.Fields(tt.labels)...)
-			run := appliedRun("author", labels, tt.states...)
+			run := appliedRun(strings.TrimPrefix(cmp.Or(tt.actor, "author"), "-"), labels, tt.states...)
 			r := Record{Run: run.Ref, StartedAt: t0}
 			r.Learn(t0, run)
 			for _, who := range tt.approvals {
