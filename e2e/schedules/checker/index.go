@@ -3,6 +3,7 @@ package checker
 import (
 	"encoding/json"
 	"math"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +24,8 @@ type index struct {
 	stacks    map[string][]rec
 	glass     map[string][]rec // of spaces
 	setups    []rec
-	calls     []rec // of Gantry
+	calls     []rec         // of Gantry
+	tickGap   time.Duration // see ticksApart
 	requests  []rec
 	phases    map[string]time.Duration
 	mishaps   []rec
@@ -113,7 +115,7 @@ func newIndex(records []rec) *index {
 	for _, r := range records {
 		x.sort(r)
 	}
-	x.slowdown = slowdown(x.machine, span{0, math.MaxInt64})
+	x.slowdown, x.tickGap = slowdown(x.machine, span{0, math.MaxInt64}), x.ticksApart()
 	x.spans()
 	x.retried()
 	x.suffer()
@@ -376,13 +378,45 @@ func (x *index) slack(s span) time.Duration {
 	return most
 }
 
-// tick is the time within which Gantry notices what no notification said.
-func (x *index) tick() time.Duration { return x.slowly(x.idleTick()) }
+// tick is the time within which Gantry notices what no notification said. A tick of
+// Reconcile that has much to repair takes longer than its interval.
+func (x *index) tick() time.Duration {
+	return max(x.slowly(x.idleTick()), 2*x.tickGap+x.idleTick()-2*x.batch.Reconcile)
+}
 
 func (x *index) idleTick() time.Duration { return 2*x.batch.Reconcile + 5*time.Second }
 
 // tickDuring is tick at some time of the batch.
-func (x *index) tickDuring(s span) time.Duration { return x.slowlyDuring(s, x.idleTick()) }
+func (x *index) tickDuring(s span) time.Duration {
+	return max(x.tick(), x.slowlyDuring(s, x.idleTick()))
+}
+
+// mostApart limits the allowance for long ticks.
+const mostApart = time.Minute
+
+// ticksApart returns the longest time between two of Reconcile's readings of all runs in
+// progress, while nothing goes wrong.
+func (x *index) ticksApart() (longest time.Duration) {
+	last, was := x.phases[history.Calm]
+	for _, c := range x.calls {
+		if was && c.Call.Operation == "SearchRuns" && c.Began > last {
+			longest, last = max(longest, c.Began-last), c.Began
+		}
+	}
+	return min(longest, mostApart)
+}
+
+// answerTime returns how long Gantry took at most to answer questions around s: as long as
+// Temporal and the machine took.
+func (x *index) answerTime(s span) (longest time.Duration) {
+	around := span{s.from - streamedWithin, s.to + streamedWithin}
+	for _, q := range x.requests {
+		if q.Request.Method == http.MethodGet && around.overlaps(span{q.Began, q.Ended}) {
+			longest = max(longest, q.Ended-q.Began)
+		}
+	}
+	return longest
+}
 
 // slowly returns the time that takes at most d on an idle machine, on the machine of
 // the batch.

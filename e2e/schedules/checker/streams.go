@@ -15,6 +15,10 @@ import (
 // the documents say about a second.
 const streamedWithin = 5 * time.Second
 
+// resumesWithin is the time after which a stream begins anew because Temporal doesn't say
+// what its reader has missed; it waits some seconds longer for that.
+const resumesWithin = 3 * time.Second
+
 // endsWithin is the time in which a stream ends after its token or session.
 const endsWithin = 30 * time.Second
 
@@ -101,7 +105,7 @@ func (x *index) unresumed(reads []connection) (all []Violation) {
 		}
 		x.judged(nil, span{c.opened.Began, c.opened.Ended})
 		for _, e := range c.events {
-			if e.Event.Name == "reset" || e.Event.Name == "ready" {
+			if (e.Event.Name == "reset" || e.Event.Name == "ready") && e.Began-c.opened.Ended < resumesWithin {
 				all = append(all, violation(e.Event.Reader, "the stream begins anew after an id of this hour: "+c.opened.Event.ID, c.opened, e))
 			}
 		}
@@ -157,12 +161,14 @@ func (x *index) unseen(reads []connection) (all []Violation) {
 // undecided finds decisions that were answered while a stream was open, and after which it
 // showed nothing of the run.
 func (x *index) undecided(c connection) (all []Violation) {
-	bound := x.slowly(streamedWithin)
 	for _, q := range x.requests {
 		r := x.runs[key(q.Request.Stack, q.Request.Run)]
+		if q.Request.Operation != "decideRun" || !answered(q) || !slices.Contains([]string{"approve", "reject"}, decision(q).Verdict) || r == nil || q.Began < c.opened.Ended {
+			continue
+		}
+		bound := x.slowly(streamedWithin) + x.answerTime(span{q.Began, q.Ended})
 		s := span{q.Began, q.Ended + bound}
-		if q.Request.Operation != "decideRun" || !answered(q) || !slices.Contains([]string{"approve", "reject"}, decision(q).Verdict) || r == nil || s.from < c.opened.Ended || s.to > c.closed.Began ||
-			x.troubled(s) || !x.surelySees(c.opened.Event.Reader, r.stack, s) {
+		if s.to > c.closed.Began || x.troubled(s) || !x.surelySees(c.opened.Event.Reader, r.stack, s) {
 			continue
 		}
 		x.judged(r, s)
