@@ -30,12 +30,27 @@ func followersRun(x *index) []Violation {
 		g := x.graph(s)
 		for _, follower := range v.Followers {
 			x.judged(r, s)
-			if slices.Contains(g[follower], r.stack) && !g.Circular(follower) && x.clearAbove(follower, s, map[string]bool{}) && x.free(follower, s) && !x.interfered(r) && !x.worked(follower, r) && x.through(g[follower], at) {
+			if slices.Contains(g[follower], r.stack) && !g.Circular(follower) && x.clearAbove(follower, s, map[string]bool{}) && x.free(follower, s) && !x.interfered(r) && !x.unlisted(r, g[r.stack]) && !x.worked(follower, r) && x.through(g[follower], at) {
 				all = append(all, violation(r.name(), "the run finished, and nothing has run on "+follower+", which follows its stack as Gantry itself shows", end, x.stackDuring(follower, s)[0], v.asked))
 			}
 		}
 	}
 	return all
+}
+
+// listWithin is the age at which Gantry reads anew which stack follows which, and some
+// seconds for that.
+const listWithin = 15 * time.Second
+
+// unlisted reports whether a stack that goes before a run's finished so soon after the
+// run's stack was made that its chain may not know of it. Then the run waits a quarter of
+// an hour for that chain.
+func (x *index) unlisted(r *run, parents []string) bool {
+	made := x.stacks[r.stack][0].Ended
+	return slices.ContainsFunc(x.order, func(o *run) bool {
+		end := o.states[len(o.states)-1].Ended
+		return slices.Contains(parents, o.stack) && end > made && end < made+x.slowly(listWithin)
+	})
 }
 
 // worked reports whether a stack has a run of the same commit as another run, or one
