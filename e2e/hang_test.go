@@ -13,8 +13,7 @@ import (
 	"github.com/gantryhq/gantry/spacelift"
 )
 
-// While Spacelift answers nothing, and many runs wait for it, people are still told what
-// a run waits for.
+// While Spacelift answers nothing, and many runs wait for it, people still have answers.
 func TestPeopleAreAnsweredWhileSpaceliftHangs(t *testing.T) {
 	t.Parallel()
 	const busy = 60
