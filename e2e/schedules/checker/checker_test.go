@@ -2,6 +2,7 @@ package checker
 
 import (
 	"maps"
+	"net/http"
 	"os/exec"
 	"slices"
 	"strings"
@@ -61,6 +62,29 @@ func TestAListThatTakesLongerThanAReadIsNoMissingCheck(t *testing.T) {
 	}
 	for _, v := range Check(records) {
 		t.Error(v)
+	}
+}
+
+// Spacelift may refuse what somebody asked for; then nobody else asked.
+func TestARetryThatSpaceliftRefusesIsSomebodysWish(t *testing.T) {
+	for asked, want := range map[bool]int{true: 0, false: 1} {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=auto")
+		r := s.push("s1-a", "c1")
+		s.enter(r, "FAILED", "", "AccessDenied: not authorized")
+		s.message(r, "run.failed")
+		began := s.now
+		s.read(r)
+		call := s.records[s.mutate(r, "runRetry")].Call
+		call.Executed, call.Status, call.Errors = false, http.StatusUnauthorized, []string{"unauthorized"}
+		if asked {
+			i := s.ask(r, "ann", "retryRun", "", nil, http.StatusConflict, nil)
+			s.records[i].Request.Problem, s.records[i].Began = "urn:gantry:problem:retry-refused", began
+		}
+		found := slices.DeleteFunc(Check(s.end()), func(v Violation) bool { return v.Rule != "retries" })
+		if len(found) != want {
+			t.Errorf("asked %t: %v", asked, found)
+		}
 	}
 }
 

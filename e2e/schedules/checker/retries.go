@@ -21,7 +21,7 @@ func retriesAllowed(x *index) []Violation {
 		again[r.retryOf] = r
 	}
 	for _, a := range x.acts("runRetry") {
-		if len(a.run.states) == 0 || slices.ContainsFunc(a.run.operations("retryRun"), func(q rec) bool { return mayCount(q) && q.Began < a.call.Began }) {
+		if len(a.run.states) == 0 || slices.ContainsFunc(a.run.operations("retryRun"), a.followsFrom) {
 			continue
 		}
 		if v, found := x.retriedAlone(a); found {
@@ -29,6 +29,12 @@ func retriesAllowed(x *index) []Violation {
 		}
 	}
 	return all
+}
+
+// followsFrom reports whether a retry may follow from somebody's wish, which may have been
+// refused because Spacelift refused it.
+func (a act) followsFrom(q rec) bool {
+	return q.Began < a.call.Began && (mayCount(q) || problem(q) == "retry-refused" && a.call.Ended <= q.Ended)
 }
 
 // retriedAlone judges a retry that no person asked for.
