@@ -159,7 +159,7 @@ func endsBehindParents(s Situation, end Next) (n Next, wait bool) {
 			return s.attempt(end.to(DoParents)), true
 		}
 		n = end.to(doWait)
-		n.What, n.Who, n.Until = WaitChain, whoNobody, p.Until
+		n.What, n.Who, n.Until = WaitChain, whoNobody, decide.Earlier(p.Until, over)
 		n.Then = "the chain of the stack that goes first takes the run up, or the run begins one of its own"
 		return n, true
 	}

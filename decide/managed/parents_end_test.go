@@ -28,3 +28,16 @@ func TestARunOnAnOldPlanLeavesReleasingToTheNewerRun(t *testing.T) {
 		}
 	}
 }
+
+// It waits no longer for that chain than it may, however far off the next reading is.
+func TestARunOnAnOldPlanWaitsForItsChainNoLongerThanItMay(t *testing.T) {
+	s := about(at(spacelift.RunStateFinished, labels("gantry:managed", "gantry:after=app")))
+	s.Policy = (*policy.Definitions)(nil).Resolve(policy.Labelled(s.Labels)).Of("web")
+	s.followers = &Followers{Stacks: []spacelift.StackID{"edge"}, At: s.Now}
+	s.parents = &Parents{
+		Key: s.Key(), After: s.Policy.After.Value, At: s.Now, Until: s.Now.Add(time.Hour), ParentsProgress: ParentsProgress{State: ParentsNewer, Reason: "run 01N applied"},
+	}
+	if n, want := s.Next(), s.Entered.At.Add(lateChain); n.Do != doWait || !n.Until.Equal(want) {
+		t.Errorf("decided %s until %s, want %s until %s", n.Do, n.Until, doWait, want)
+	}
+}
