@@ -33,6 +33,7 @@ func scopesBind(x *index) []Violation {
 		case every(model.Held) && q.Request.Session == "" && q.Request.Status == http.StatusUnauthorized && x.ownToken(q.Request.Who):
 			all = append(all, violation(q.Request.Path, "the token of "+q.Request.Who+" counts, and the request was refused as if not", q))
 		case turnedAway(q) && q.Request.Session != "": // which the rule about sessions judges
+		case turnedAway(q) && !x.ownToken(q.Request.Who): // an issuer's token, by a clock that is apart
 		case every(model.Never) && (answered(q) || refused(q) && !forbidden):
 			all = append(all, violation(q.Request.Path, q.Request.Who+" doesn't have the role "+role+" for "+q.Request.Stack+", and the request was not refused for that", q))
 		case every(model.Held) && forbidden:
