@@ -46,7 +46,10 @@ func (x *index) causeless(a act) string {
 	}
 	switch field := a.call.Call.Fields[0]; field {
 	case "runReview":
-		if !x.mayReviewPlan(a) && !asked(a.run.verdicts("approve")) {
+		late := arg(a.call, "decision") == "REJECT" && slices.ContainsFunc(x.policies(a.run.stack, a.span), func(e effect) bool {
+			return e.overdue(x.waited(a, a.run.at(a.call.Began)))
+		})
+		if !late && !x.mayReviewPlan(a) && !asked(a.run.verdicts("approve")) {
 			return "Gantry reviewed a run about which nobody had decided"
 		}
 	case "runDiscard":
@@ -69,19 +72,29 @@ func (x *index) givesWay(r *run) bool {
 	})
 }
 
+// waited returns how long a state may have waited for people when Gantry acted.
+func (x *index) waited(a act, state rec) time.Duration {
+	return a.call.Began - state.Ended + x.slack(a.span)
+}
+
+// overdue reports whether the policy ends what has waited for people so long.
+func (e effect) overdue(waited time.Duration) bool {
+	return e.policy.Discards && e.policy.Timeout > 0 && waited >= e.policy.Timeout && len(e.policy.Invalid) == 0
+}
+
 // discardless returns that neither a time limit nor an old plan explains a discard.
 func (x *index) discardless(a act) string {
 	plan := a.plan()
 	if plan.N == 0 {
 		return "Gantry discarded a run without a plan"
 	}
-	waited := a.call.Began - plan.Ended + x.slack(a.span)
+	waited := x.waited(a, plan)
 	possible := x.policies(a.run.stack, a.span)
 	if len(possible) == 0 {
 		return ""
 	}
 	for _, e := range possible {
-		if e.policy.Discards && e.policy.Timeout > 0 && waited >= e.policy.Timeout && len(e.policy.Invalid) == 0 {
+		if e.overdue(waited) {
 			return ""
 		}
 		if e.policy.KeepOldPlans {
