@@ -59,6 +59,16 @@ func keyword(attrs *commonpb.SearchAttributes, name string) string {
 	return value
 }
 
+// memoOf returns a memo of an execution; !ok without one, or if it has another form.
+func memoOf[T any](e execution, name string) (value T, ok bool) {
+	payload := e.Memo[name]
+	if payload == nil || converter.GetDefaultDataConverter().FromPayload(payload, &value) != nil {
+		var none T
+		return none, false
+	}
+	return value, true
+}
+
 // QueryInput is a query to an execution.
 type QueryInput struct {
 	ID    string `json:"id"` // workflow id

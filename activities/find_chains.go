@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/activity"
-	"go.temporal.io/sdk/converter"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gantryhq/gantry/decide/chain"
@@ -56,10 +55,7 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 	var group errgroup.Group
 	group.SetLimit(parallelCalls)
 	for i, e := range listed {
-		if e.ID == itself { // a local activity keeps the execution from answering
-			continue
-		}
-		if !in.mayHave(e) {
+		if e.ID == itself || !in.mayHave(e) { // a local activity keeps the execution from answering
 			continue
 		}
 		group.Go(func() error {
@@ -86,12 +82,8 @@ func (a *Activities) FindChains(ctx context.Context, in FindChainsInput) (FoundC
 
 // mayHave reports whether a chain may have one of the stacks, as it is listed.
 func (in FindChainsInput) mayHave(e execution) bool {
-	var packed []byte
-	payload := e.Memo[chain.StacksMemo]
-	if len(in.Among) == 0 || payload == nil || converter.GetDefaultDataConverter().FromPayload(payload, &packed) != nil {
-		return true
-	}
-	return slices.ContainsFunc(in.Among, func(s spacelift.StackID) bool { return chain.MayFollow(packed, s) })
+	packed, ok := memoOf[[]byte](e, chain.StacksMemo)
+	return len(in.Among) == 0 || !ok || slices.ContainsFunc(in.Among, func(s spacelift.StackID) bool { return chain.MayFollow(packed, s) })
 }
 
 // callerOf returns the workflow id of the execution that an activity works for; empty if

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"go.temporal.io/sdk/converter"
-
 	"github.com/gantryhq/gantry/decide/chain"
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/spacelift"
@@ -140,9 +138,8 @@ func (e execution) waitsForOthers() bool {
 	if e.Values[0] == string(managed.PhaseDone) {
 		return true
 	}
-	var listed managed.Listed
-	payload := e.Memo[managed.ListedMemo]
-	if payload == nil || converter.GetDefaultDataConverter().FromPayload(payload, &listed) != nil || listed.Wait == nil {
+	listed, _ := memoOf[managed.Listed](e, managed.ListedMemo)
+	if listed.Wait == nil {
 		return false
 	}
 	what := listed.Wait.For.What

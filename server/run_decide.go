@@ -19,17 +19,23 @@ func (h *handlers) DecideRun(ctx context.Context, req genserver.DecideRunRequest
 	decision := fromAPIDecisionRequest(*req.Body)
 	decision.By, decision.Key = c.by, c.key
 	c.note = []any{"verdict", decision.Verdict}
-	if decision.StateVersion == nil {
-		known, err := h.known(ctx, c.run)
-		if err != nil {
-			return nil, err
-		}
-		decision.Known = &known
-	}
-	status, err := h.run(c.run).update(ctx, c.change, managed.DecideUpdate, decision)
+	status, err := h.decide(ctx, c, decision)
 	noteTo(ctx).plan = planOf(status)
 	h.door.metrics.decided(decision.Verdict, err)
 	return genserver.DecideRun200JSONResponse(h.toAPIRun(ctx, status)), err
+}
+
+// decide sends a decision; one that names no state version, with the state that Gantry
+// knows now.
+func (h *handlers) decide(ctx context.Context, c *call, decision managed.Decision) (managed.RunStatus, error) {
+	if decision.StateVersion == nil {
+		known, err := h.known(ctx, c.run)
+		if err != nil {
+			return managed.RunStatus{}, err
+		}
+		decision.Known = &known
+	}
+	return h.run(c.run).update(ctx, c.change, managed.DecideUpdate, decision)
 }
 
 // known returns the state that Gantry knows of a run; zero if it doesn't know the run. A
