@@ -381,10 +381,14 @@ func (x *index) slack(s span) time.Duration {
 // tick is the time within which Gantry notices what no notification said. A tick of
 // Reconcile that has much to repair takes longer than its interval.
 func (x *index) tick() time.Duration {
-	return max(x.slowly(x.idleTick()), 2*x.tickGap+x.idleTick()-2*x.batch.Reconcile)
+	return max(x.slowly(x.idleTick()), twoTicks(x.tickGap))
 }
 
-func (x *index) idleTick() time.Duration { return 2*x.batch.Reconcile + 5*time.Second }
+// idleTick is tick on a machine that has nothing else to do.
+func (x *index) idleTick() time.Duration { return twoTicks(x.batch.Reconcile) }
+
+// twoTicks is the time for two ticks, and for what they repair.
+func twoTicks(apart time.Duration) time.Duration { return 2*apart + 5*time.Second }
 
 // tickDuring is tick at some time of the batch.
 func (x *index) tickDuring(s span) time.Duration {
