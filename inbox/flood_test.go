@@ -5,8 +5,10 @@ package inbox
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -159,4 +161,53 @@ func TestSignedFloodDelaysOnlyNewRunsOfItsAccount(t *testing.T) {
 			})
 		})
 	}
+}
+
+// While many events arrive, a signal carries several of a run: Temporal needs more for a
+// signal than Gantry for an event, and would slow those that arrive. Nobody waits long for
+// that, and nothing is lost.
+func TestSignalsCarryMoreWhileManyEventsArrive(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var signals atomic.Int64
+		target := &fakeTarget{fail: func(run spacelift.RunRef, events []managed.RunEvent) error {
+			signals.Add(1)
+			if waited := time.Since(events[0].ReceivedAt); waited > 2*time.Second {
+				t.Errorf("an event of run %s waited for %v", run.Run, waited)
+			}
+			return nil
+		}}
+		in := open(t, Options{})
+		stop := forward(t, in, target, ForwarderOptions{})
+		const runs, rounds, each = 200, 20, 20 // 2,000 events a second, for two seconds
+		var runIDs []spacelift.RunRef
+		for n := range runs {
+			runIDs = append(runIDs, runRef(n))
+			accept(t, in, notice(runIDs[n], 0, spacelift.RunStateQueued))
+		}
+		pass(time.Minute)
+		var before int64
+		for step := range rounds * runs / each {
+			if step == rounds*runs/each/2 {
+				before = signals.Load()
+			}
+			sideBySide(each, each, func(i int) {
+				n := step*each + i - 1
+				if _, err := in.Accept(context.Background(), notice(runIDs[n%runs], 1+n/runs, spacelift.RunStateUnconfirmed), sampleBody[:200]); err != nil {
+					t.Error(err)
+				}
+			})
+			pass(10 * time.Millisecond)
+		}
+		if n := signals.Load() - before; n > 210 || n < 150 {
+			t.Errorf("%d signals in a second with 2,000 events, want about 200", n)
+		}
+		pass(2 * time.Second)
+		stop()
+		for _, run := range runIDs {
+			if got := slices.Concat(target.versions(run)...); len(got) != 1+rounds || !slices.IsSorted(got) {
+				t.Fatalf("run %s got the versions %v, want 0 to %d", run.Run, got, rounds)
+			}
+		}
+	})
 }

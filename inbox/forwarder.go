@@ -68,6 +68,10 @@ const (
 	// The pause of a run after a failure doubles from one to the other; half of it is random.
 	minPause, maxPause = 100 * time.Millisecond, 30 * time.Second
 
+	// While more events than busyRate arrive a second, signals are so far apart, and carry
+	// more: Temporal needs more processor time for one than all else for an event.
+	busyPause = 5 * time.Millisecond
+
 	downAfter  = 10 * time.Second // without success
 	windowSpan = 500 * time.Millisecond
 
@@ -91,7 +95,8 @@ func (in *Inbox) down(now time.Time) bool {
 // together and in order, different runs in parallel. A run whose signals fail
 // waits longer and longer; others don't wait for it. Retries have a share of the
 // slots, a slow signal gives its slot to a waiting run, and fewer slots are used
-// while most signals fail. Nothing is given up.
+// while most signals fail. While many events arrive, it sends fewer signals that carry
+// more. Nothing is given up.
 type Forwarder struct {
 	in     *Inbox
 	target Target
@@ -105,6 +110,7 @@ type Forwarder struct {
 	window    time.Time
 	usual     time.Duration // of successful signals; 0 before the first
 	failures  int           // in a row, of any runs
+	paced     time.Time     // when to send the next signal, if many events arrive
 	probe     time.Time     // when to try the next signal after failuresInARow
 	down      bool          // logged
 }
@@ -172,15 +178,21 @@ func (f *Forwarder) claim(ctx context.Context, now time.Time) (*job, time.Time) 
 		}
 	}
 	free := len(f.jobs) < f.opts.MaxConcurrent
-	fresh := free && len(f.jobs)-f.retrying < int(f.limit)
+	paced := now.Before(f.paced) && in.busy()
+	fresh := free && !paced && len(f.jobs)-f.retrying < int(f.limit)
 	retry := free && f.retrying < max(1, f.opts.MaxConcurrent/4)
 	if retry && f.retrying == 0 && in.queue.RetryWaits(now) {
 		fresh = false // a busy queue leaves retries a slot
 	}
 	r, again := in.queue.Next(now, fresh, retry)
-	if r == nil {
+	switch {
+	case r != nil:
+	case free && paced:
+		return nil, queue.Earlier(again, f.paced) // nobody waits for a slot
+	default:
 		return nil, queue.Earlier(again, f.preempt(now))
 	}
+	f.paced = now.Add(busyPause)
 	j := &job{run: r, retry: r.Attempts > 0, began: now}
 	j.ctx, j.cancel = context.WithCancelCause(ctx)
 	if f.jobs = append(f.jobs, j); j.retry {
