@@ -194,6 +194,51 @@ func TestARejectionIsAboutThePlanThereWas(t *testing.T) {
 	}
 }
 
+// A revocation leaves the plan to people, whatever the labels say later: Gantry confirms it
+// once somebody else approves.
+func TestARevocationLeavesThePlanToPeople(t *testing.T) {
+	for _, approves := range []bool{false, true} {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=manual")
+		r := s.push("s1-a", "c1")
+		s.decide(r, "joe", "approve")
+		s.decide(r, "joe", "revoke")
+		s.stack("s1-a")
+		r.labels = s.labels("s1-a")
+		s.now += time.Minute
+		if approves {
+			s.decide(r, "ann", "approve")
+		}
+		s.confirm(r)
+		s.finish(r)
+		broken := slices.DeleteFunc(Check(s.end()), func(v Violation) bool { return v.Rule != "policy" && v.Rule != "approvals" })
+		if (len(broken) == 0) != approves {
+			t.Errorf("somebody else approved: %t; broken promises: %v", approves, broken)
+		}
+	}
+}
+
+// A refusal that names no plan may be about a forged one.
+func TestARefusalMayBeAboutAForgedPlan(t *testing.T) {
+	for _, forged := range []bool{false, true} {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=manual")
+		r := s.push("s1-a", "c1")
+		if forged {
+			r.decisions = append(r.decisions, decided{By: "joe", Verdict: "approve", StateVersion: 9})
+			s.view(r)
+		}
+		i := s.ask(r, "joe", "decideRun", "", map[string]any{"verdict": "approve"}, 409, nil)
+		s.records[i].Request.Problem = "urn:gantry:problem:already-decided"
+		s.decide(r, "ann", "approve")
+		s.confirm(r)
+		s.finish(r)
+		if found := slices.ContainsFunc(Check(s.end()), func(v Violation) bool { return v.Rule == "linearizable" }); found == forged {
+			t.Errorf("a plan was forged: %t; a broken promise: %t", forged, found)
+		}
+	}
+}
+
 // TestJudgeKnowsNothingOfTheCode asks the go command what the judge is built from.
 func TestJudgeKnowsNothingOfTheCode(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "./../model", ".").Output()
@@ -255,11 +300,15 @@ func TestARepeatNamesWhatTheFirstAnswerDidNotKnow(t *testing.T) {
 }
 
 // A run of a follower that ended before its parent finished counts if the profile keeps
-// old plans.
+// old plans, or if both were within a second: Spacelift's times are whole seconds.
 func TestKeptOldPlansCount(t *testing.T) {
-	for oldPlans, missing := range map[string]bool{"keep": false, "": true} {
+	for _, c := range []struct {
+		oldPlans string
+		earlier  time.Duration
+		missing  bool
+	}{{"keep", time.Second, false}, {"", 0, false}, {"", time.Second, true}} {
 		s := newStory()
-		s.records[1].Setup.Profiles = append(s.records[1].Setup.Profiles, history.Profile{Name: "old", Confirm: "auto", OldPlans: oldPlans})
+		s.records[1].Setup.Profiles = append(s.records[1].Setup.Profiles, history.Profile{Name: "old", Confirm: "auto", OldPlans: c.oldPlans})
 		s.stack("s1-a", "gantry:confirm=auto")
 		s.stack("s1-b", "gantry:profile=old", "gantry:after=s1-a")
 		s.now += 20 * time.Second
@@ -268,10 +317,11 @@ func TestKeptOldPlansCount(t *testing.T) {
 		follower := s.push("s1-b", "c0")
 		s.confirm(follower)
 		s.finish(follower)
+		s.now += c.earlier
 		s.confirm(root)
 		s.finish(root)
-		if found := slices.ContainsFunc(Check(s.end()), func(v Violation) bool { return v.Rule == "released" }); found != missing {
-			t.Errorf("oldPlans %q: the follower's run is missing: %t", oldPlans, found)
+		if found := slices.ContainsFunc(Check(s.end()), func(v Violation) bool { return v.Rule == "released" }); found != c.missing {
+			t.Errorf("oldPlans %q, %s earlier: the follower's run is missing: %t", c.oldPlans, c.earlier, found)
 		}
 	}
 }

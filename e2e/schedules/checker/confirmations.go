@@ -92,7 +92,7 @@ func confirmsByPolicy(x *index) []Violation {
 		}
 		possible := x.policies(a.run.stack, a.span)
 		why := a.objection(possible, func(plan rec, e effect) string {
-			if why := e.forbids(x.facts(a.run, plan)); why != outside || !x.reviewsPlan(a) {
+			if why := e.forbids(x.facts(a.run, plan)); why != outside || !x.reviewsPlan(a) && !objected(a) {
 				return why
 			}
 			return ""
@@ -104,7 +104,8 @@ func confirmsByPolicy(x *index) []Violation {
 	return all
 }
 
-// outside is a reason for confirming nothing, though Gantry may review the plan.
+// outside is a reason for confirming nothing, though Gantry may review the plan, and people
+// decide about it through Gantry once somebody has objected.
 const outside = "the labels leave the plan to people in Spacelift"
 
 // forbids returns why Gantry may not confirm the plan whatever people decide.
@@ -155,6 +156,12 @@ func (x *index) objectedEarlier(a act, plan rec) rec {
 	return rec{}
 }
 
+// objected reports whether a rejection or a revocation may bind the run of an act: then
+// people decide about its plans, whatever the labels say.
+func objected(a act) bool {
+	return slices.ContainsFunc(a.run.verdicts("reject", "revoke"), func(q rec) bool { return !refused(q) && q.Began < a.call.Began })
+}
+
 // lacks returns which approvals are missing if these rules are in effect.
 func (x *index) lacks(a act, plan rec, e effect, asked bool) string {
 	judged := x.facts(a.run, plan)
@@ -164,7 +171,11 @@ func (x *index) lacks(a act, plan rec, e effect, asked bool) string {
 			return ""
 		}
 	case model.People:
-	case model.Nobody, model.Outside:
+	case model.Outside:
+		if !objected(a) {
+			return "" // another rule's
+		}
+	case model.Nobody:
 		return "" // another rule's
 	}
 	people := map[string][]string{} // the groups of those who approved

@@ -594,7 +594,7 @@ var faults = []fault{
 	})},
 	{"the stack isn't managed", "policy", beforeRead("runConfirm", relabel(func([]string) []string { return []string{"env:prod"} }))},
 	{"people decide in Spacelift", "policy", func(d *draft) []rec {
-		if d.underFloor() {
+		if d.underFloor() || slices.ContainsFunc(d.records, func(r rec) bool { return request("decideRun")(r) && decision(r).Verdict == "revoke" }) {
 			return nil // then people decide through Gantry
 		}
 		return beforeRead("runConfirm", relabel(func([]string) []string { return []string{"gantry:managed"} }))(d)

@@ -131,6 +131,8 @@ func (x *index) ballots(r *run) map[int]*plan {
 			version = *named
 		} else if counted, ok := x.countedFor(q); ok {
 			version = counted // which a forged plan may be, that is never confirmed
+		} else if refused(q) && x.decidedAboutForged(r, plans) {
+			continue // the refusal doesn't say about which plan
 		} else if only < 0 && len(plans) > 1 {
 			return nil
 		}
@@ -145,6 +147,14 @@ func (x *index) ballots(r *run) map[int]*plan {
 		}
 	}
 	return plans
+}
+
+// decidedAboutForged reports whether a view of the run shows a decision about a plan that
+// it never had.
+func (x *index) decidedAboutForged(r *run, plans map[int]*plan) bool {
+	return slices.ContainsFunc(r.shown(), func(v view) bool {
+		return slices.ContainsFunc(v.Decisions, func(d decided) bool { return plans[d.StateVersion] == nil })
+	})
 }
 
 // countedFor returns the version of the plan that a decision was counted for, by its

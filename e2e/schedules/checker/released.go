@@ -55,15 +55,17 @@ func (x *index) unlisted(r *run, parents []string) bool {
 
 // worked reports whether a stack has a run of the same commit as another run, or one
 // that was active after that had finished; after it was created, if the stack may keep
-// old plans.
+// old plans. Spacelift's times are whole seconds, and within one the order doesn't count
+// (docs/adr/0009-chains.md).
 func (x *index) worked(stack string, after *run) bool {
-	since := after.states[len(after.states)-1].Ended
+	since := after.states[len(after.states)-1]
 	if slices.ContainsFunc(x.policies(stack, after.life()), func(e effect) bool { return e.policy.KeepOldPlans }) {
-		since = after.states[0].Ended
+		since = after.states[0]
 	}
+	second := since.At.Truncate(time.Second)
 	return slices.ContainsFunc(x.order, func(o *run) bool {
 		return o.stack == stack && o.first().Type == "TRACKED" && !o.first().Drift &&
-			(o.first().Commit == after.first().Commit || o.states[len(o.states)-1].Ended > since)
+			(o.first().Commit == after.first().Commit || !o.states[len(o.states)-1].At.Before(second))
 	})
 }
 
