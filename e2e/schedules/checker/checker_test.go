@@ -326,6 +326,42 @@ func TestKeptOldPlansCount(t *testing.T) {
 	}
 }
 
+// In the middle of a chain the creation of its first run counts, not that of the run before
+// the follower.
+func TestKeptOldPlansCountForTheWholeChain(t *testing.T) {
+	for _, c := range []struct {
+		oldPlans         string
+		earlier, missing bool // than the chain's first run
+	}{{"keep", false, false}, {"keep", true, true}, {"", false, true}} {
+		s := newStory()
+		s.records[1].Setup.Profiles = append(s.records[1].Setup.Profiles, history.Profile{Name: "old", Confirm: "auto", OldPlans: c.oldPlans})
+		s.stack("s1-a", "gantry:confirm=auto")
+		s.stack("s1-b", "gantry:confirm=auto", "gantry:after=s1-a")
+		s.stack("s1-c", "gantry:profile=old", "gantry:after=s1-a", "gantry:after=s1-b")
+		s.now += 20 * time.Second
+		var root *tale
+		if !c.earlier {
+			root = s.push("s1-a", "c1")
+		}
+		kept := s.push("s1-c", "c0")
+		s.confirm(kept)
+		s.finish(kept)
+		s.now += 2 * time.Second
+		if c.earlier {
+			root = s.push("s1-a", "c1")
+		}
+		s.confirm(root)
+		s.finish(root)
+		last := s.trigger("s1-b", "c2", root)
+		last.followers, last.chains = []string{"s1-c"}, []begunBy{{Stack: "s1-a", Run: root.id}}
+		s.confirm(last)
+		s.finish(last)
+		if found := slices.ContainsFunc(Check(s.end()), func(v Violation) bool { return v.Rule == "released" }); found != c.missing {
+			t.Errorf("%+v: the follower's run is missing: %t", c, found)
+		}
+	}
+}
+
 // Nobody is accused over a follower of a stack whose policy the documents leave open: it may
 // be on a circle.
 func TestAFollowerOfAnUnclearStackIsNotMissed(t *testing.T) {

@@ -27,6 +27,13 @@ type shown struct {
 	Followers    []string      `json:"followers"`
 	Bypass       *bypass       `json:"bypass"`
 	Enforcement  *worth        `json:"enforcement"`
+	Chains       []begunBy     `json:"chains"`
+}
+
+// begunBy names the run that a chain began with.
+type begunBy struct {
+	Stack string `json:"stack"`
+	Run   string `json:"run"`
 }
 
 // worth is the worth of Gantry's policy in Spacelift, as an answer shows it.

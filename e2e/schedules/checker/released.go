@@ -30,7 +30,7 @@ func followersRun(x *index) []Violation {
 		g := x.graph(s)
 		for _, follower := range v.Followers {
 			x.judged(r, s)
-			if slices.Contains(g[follower], r.stack) && !g.Circular(follower) && x.clearAbove(follower, s, map[string]bool{}) && x.free(follower, s) && !x.interfered(r) && !x.unlisted(r, g[r.stack]) && !x.worked(follower, r) && x.through(g[follower], at) {
+			if slices.Contains(g[follower], r.stack) && !g.Circular(follower) && x.clearAbove(follower, s, map[string]bool{}) && x.free(follower, s) && !x.interfered(r) && !x.unlisted(r, g[r.stack]) && !x.worked(follower, r, v.Chains) && x.through(g[follower], at) {
 				all = append(all, violation(r.name(), "the run finished, and nothing has run on "+follower+", which follows its stack as Gantry itself shows", end, x.stackDuring(follower, s)[0], v.asked))
 			}
 		}
@@ -54,13 +54,19 @@ func (x *index) unlisted(r *run, parents []string) bool {
 }
 
 // worked reports whether a stack has a run of the same commit as another run, or one
-// that was active after that had finished; after it was created, if the stack may keep
-// old plans. Spacelift's times are whole seconds, and within one the order doesn't count
-// (docs/adr/0009-chains.md).
-func (x *index) worked(stack string, after *run) bool {
+// that was active after that had finished. If the stack may keep old plans, or the other
+// run applied nothing, which makes no plan old, one counts that was active after the first
+// run of a chain was created (docs/how-to/chains.md). Spacelift's times are whole seconds,
+// and within one the order doesn't count (docs/adr/0009-chains.md).
+func (x *index) worked(stack string, after *run, chains []begunBy) bool {
 	since := after.states[len(after.states)-1]
-	if slices.ContainsFunc(x.policies(stack, after.life()), func(e effect) bool { return e.policy.KeepOldPlans }) {
+	if !after.beganToApply() || slices.ContainsFunc(x.policies(stack, after.life()), func(e effect) bool { return e.policy.KeepOldPlans }) {
 		since = after.states[0]
+		for _, c := range chains {
+			if root := x.runs[key(c.Stack, c.Run)]; root != nil && len(root.states) > 0 && root.states[0].Ended < since.Ended {
+				since = root.states[0]
+			}
+		}
 	}
 	second := since.At.Truncate(time.Second)
 	return slices.ContainsFunc(x.order, func(o *run) bool {

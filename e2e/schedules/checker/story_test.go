@@ -38,6 +38,7 @@ type tale struct {
 	labels                                  []string
 	problem                                 string
 	followers                               []string
+	chains                                  []begunBy
 	bypass                                  *bypass
 	enforcement                             *worth
 }
@@ -249,7 +250,7 @@ func (r *tale) view() shown {
 	}
 	return shown{
 		Run: r.id, Stack: r.stack, State: r.state, StateVersion: r.version, Phase: phase, Managed: true, Labels: r.labels,
-		Followers: r.followers, Policy: []policyValue{{Name: "confirm", Problem: r.problem}}, Decisions: slices.Clone(r.decisions), Timeline: slices.Clone(r.timeline), Bypass: r.bypass, Enforcement: r.enforcement,
+		Followers: r.followers, Chains: r.chains, Policy: []policyValue{{Name: "confirm", Problem: r.problem}}, Decisions: slices.Clone(r.decisions), Timeline: slices.Clone(r.timeline), Bypass: r.bypass, Enforcement: r.enforcement,
 	}
 }
 
