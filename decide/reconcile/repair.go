@@ -114,15 +114,24 @@ func secondOf(t time.Time) time.Time { return t.Truncate(time.Second) }
 func (r *Repair) missed(k Knowledge, run spacelift.Run, events []managed.RunEvent, settled, since time.Time) (worth bool) {
 	worth = len(r.Denied) > 0
 	other := k.otherThan(run.State, factsOf(run).Fingerprint()) || len(r.Denied) > 0
-	knows := func(e managed.RunEvent) bool {
-		return slices.ContainsFunc(k.States, func(s KnownState) bool { return s.StateVersion == e.StateVersion && s.State == e.State })
+	place := func(e managed.RunEvent) int {
+		return slices.IndexFunc(k.States, func(s KnownState) bool { return s.StateVersion == e.StateVersion && s.State == e.State })
+	}
+	// unseen reports whether a plan went on in an event that the API has yet to show to the
+	// execution: that and the one before show whether it went around Gantry.
+	unseen := func(i int) bool {
+		if i < 1 || i == len(events) || !events[i].State.Applies() || events[i-1].State.Applies() {
+			return false
+		}
+		at := place(events[i])
+		return at < 0 || k.States[at].notified()
 	}
 	for i, e := range events {
 		newest := e.StateVersion == run.StateVersion && e.State == run.State
-		known := knows(e)
+		known := place(e) >= 0
 		switch {
-		case known && i+1 < len(events) && events[i+1].State.Applies() && !knows(events[i+1]):
-			r.Events = append(r.Events, e) // it shows whether the apply went around Gantry
+		case known && (unseen(i) || unseen(i+1)):
+			r.Events = append(r.Events, e)
 		case known && newest && !r.Ends && other:
 			r.Events, worth = append(r.Events, e), true
 		case !known:
