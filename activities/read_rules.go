@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -59,7 +60,7 @@ func (a *Activities) ReadRules(ctx context.Context, in ReadRulesInput) (managed.
 		if rules.Policy.Expressions.Any() && plan.again() {
 			return managed.Rules{}, classify(ctx, plan.err)
 		}
-		rules.Resources = plan.bounded()
+		rules.Resources, rules.Missing = plan.bounded(), errors.Is(plan.err, spacelift.ErrNotFound)
 	}
 	if !in.GateAt.IsZero() && spacelift.Managed(rules.Labels) && rules.Policy.Expressions.Any() {
 		if plan = a.appliedPlan(ctx, in.Run); plan.again() {

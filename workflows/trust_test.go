@@ -149,6 +149,32 @@ func TestAForgedPlanKeepsNoPlanFromItsConfirmation(t *testing.T) {
 	}
 }
 
+// Each plan of a made-up run costs one call, whatever the policy: there may be thousands.
+func TestAMadeUpPlanCostsOneCall(t *testing.T) {
+	for _, labels := range [][]string{auto, {"gantry:managed", "gantry:confirm=never"}, {"gantry:managed", "gantry:approvals=2"}} {
+		t.Run(fmt.Sprint(labels), func(t *testing.T) {
+			r := newRig(t, labels)
+			calls := func() int { return r.reads + r.listed }
+			r.at(0, func() {
+				r.goes(unconfirmed)
+				r.set(func() { r.broken = spacelift.ErrNotFound })
+				r.notify()
+			})
+			r.at(30*time.Second, func() {
+				r.set(func() {
+					if n := calls(); n != 1 {
+						t.Errorf("%d calls of Spacelift, want one", n)
+					}
+				})
+				r.wants(managed.PhaseHolding, "Spacelift does not know it")
+			})
+			if s := r.manage(); s.Phase != managed.PhaseDone || calls() > 8 {
+				t.Errorf("the run is %s after %d calls, want it given up after eight at most", s.Phase, calls())
+			}
+		})
+	}
+}
+
 // The API may be behind its own notifications: what it denies is read again soon.
 func TestAnAPIThatIsBehindCatchesUp(t *testing.T) {
 	for _, tc := range []struct {

@@ -199,6 +199,9 @@ func (r *rig) PlannedResources(context.Context, spacelift.RunRef) (spacelift.Pla
 		return spacelift.PlannedResources{}, errors.New("dial tcp: connection refused")
 	}
 	r.listed++
+	if r.broken != nil {
+		return spacelift.PlannedResources{}, r.broken
+	}
 	planned := spacelift.PlannedResources{Run: r.truth, Resources: r.changes, Complete: true}
 	if d := r.truth.Delta; d != nil && r.changes == nil {
 		for i := range d.Deleted {

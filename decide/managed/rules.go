@@ -37,6 +37,10 @@ type Rules struct {
 	// Resources are those of the plan that was asked about, unless they were known.
 	Resources *Resources `json:"resources,omitempty"`
 
+	// Missing says that Spacelift doesn't know the run, which it was asked about for its
+	// resources.
+	Missing bool `json:"missing,omitempty"`
+
 	// Followers are the stacks that follow the run's; nil when that is not known,
 	// or nobody asked.
 	Followers *Followers `json:"followers,omitempty"`
@@ -75,7 +79,10 @@ func (r *Record) TakeRules(at time.Time, rules Rules, here bool) {
 	r.clearBackoff(DoRules)
 	r.takeFollowers(at, rules.Followers)
 	r.takeResources(at, rules.Resources)
-	rules.Followers, rules.Resources = nil, nil // the record has its own
+	if rules.Missing {
+		r.Missing(at)
+	}
+	rules.Followers, rules.Resources, rules.Missing = nil, nil, false // the record has its own
 	r.Rules, r.RulesRead, r.RulesStale = &rules, at, false
 	if ask := r.currentPending(); ask != nil && was != nil && (asksOthers(was.Policy, rules.Policy) || !was.Verdicts.Same(rules.Verdicts)) {
 		ask.reask()
