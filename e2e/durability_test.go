@@ -5,17 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
@@ -132,6 +136,82 @@ func TestDiskFull(t *testing.T) {
 	})
 	w.phase("network-prod", "01KDXBEFORE000000000000000", api.PhaseQueued)
 	w.phase("network-prod", "01KDXFULL00000000000000000", api.PhaseQueued)
+}
+
+// floodEvents are the events of TestSignedFlood, each of a made-up run. Gantry starts 2,000
+// new runs of an account immediately, then ten a second.
+const floodEvents, firstStarts, startsPerSecond = 50_000, 2_000, 10
+
+// Somebody who knows the webhook secret sends events of made-up runs. Gantry stores all
+// of them, starts some, which it asks Spacelift about, and says that the others wait.
+// Meanwhile people decide runs that it follows already, and those go on.
+func TestSignedFlood(t *testing.T) {
+	w := newWorld(t, twoApprove)
+	people, _ := w.servePeople("")
+	id := w.change(twoApprove.ID, 1)
+	w.phase(twoApprove.ID, id, api.PhaseWaiting)
+	before, began := len(w.spacelift.Requests()), time.Now()
+	flooded := make(chan error, 1)
+	var sent atomic.Int64
+	go func() { flooded <- w.flood(&sent) }()
+	w.eventually("the flood is under way", func(context.Context) error {
+		if n := sent.Load(); n < floodEvents/10 {
+			return fmt.Errorf("%d events were accepted", n)
+		}
+		return nil
+	})
+	w.counts(people.bob, twoApprove.ID, id, api.VerdictApprove)
+	w.counts(people.carol, twoApprove.ID, id, api.VerdictApprove)
+	if n := sent.Load(); n == floodEvents {
+		t.Errorf("the flood was over before the run was decided")
+	}
+	w.phase(twoApprove.ID, id, api.PhaseDone)
+	if run, err := w.spacelift.Run(twoApprove.ID, id); err != nil || run.State != spacelift.RunStateFinished {
+		t.Errorf("the run is %s in Spacelift, %v", run.State, err)
+	}
+	w.must(<-flooded)
+	w.account("a finding says that new runs wait", func(a api.Account) bool { return finding(a, reconcile.FindingNewRunsDelayed) })
+	r, err := w.client.GetReadinessWithResponse(t.Context())
+	w.must(err)
+	most := firstStarts + startsPerSecond*(1+int(time.Since(began).Seconds()))
+	if r.JSON200 == nil || r.JSON200.Inbox.Pending < floodEvents-most {
+		t.Errorf("readyz: %d %s, want %d events or more to wait", r.StatusCode(), r.Body, floodEvents-most)
+	}
+	if calls := len(w.spacelift.Requests()) - before; calls > most+100 { // of the real run, and of lists
+		t.Errorf("Gantry called Spacelift %d times for %d made-up runs, %d of which it may have started", calls, floodEvents, most)
+	}
+}
+
+// flood sends events of made-up runs over some connections, and counts the accepted ones.
+func (w *world) flood(accepted *atomic.Int64) error {
+	const connections, id = 32, "01KDXFORGED000000000000000"
+	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
+	defer c.CloseIdleConnections()
+	template := w.notification(twoApprove.ID, id, spacelift.RunStateUnconfirmed, 5)
+	var senders errgroup.Group
+	senders.SetLimit(connections)
+	for i := range floodEvents {
+		senders.Go(func() error {
+			body := strings.Replace(template, id, fmt.Sprintf("01KDXFORGED%015d", i), 1)
+			req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.url()+"/webhook", strings.NewReader(body))
+			if err != nil {
+				return err
+			}
+			req.Header.Set(spacelift.SignatureHeader, spacelift.Sign([]byte(secret), []byte(body)))
+			res, err := c.Do(req)
+			if err != nil {
+				return err
+			}
+			answer, err := io.ReadAll(res.Body)
+			_ = res.Body.Close()
+			if err == nil && res.StatusCode != http.StatusAccepted {
+				err = fmt.Errorf("event %d: %d %s", i, res.StatusCode, answer)
+			}
+			accepted.Add(1)
+			return err
+		})
+	}
+	return senders.Wait()
 }
 
 // limitFiles bounds how large the process may make its files.
