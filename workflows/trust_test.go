@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gantryhq/gantry/decide/managed"
+	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/notify"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -146,6 +147,37 @@ func TestAForgedPlanKeepsNoPlanFromItsConfirmation(t *testing.T) {
 				t.Errorf("ended in %s", s.State)
 			}
 		})
+	}
+}
+
+// While Spacelift doesn't answer, somebody confirms a plan there against the policy, of
+// which a notification says nothing but that it happened. Reconcile finds the end, and with
+// it who confirmed.
+func TestABypassBeforeAnEndThatReconcileFound(t *testing.T) {
+	r := newRig(t, []string{"gantry:managed", "gantry:confirm=manual"})
+	r.at(0, func() { r.moves(queued, planning, unconfirmed) })
+	r.at(time.Minute, func() {
+		r.set(func() { r.away = true })
+		r.person("jane", confirmed, "")
+		r.notify()
+		r.moves(applying)
+		r.goes(finished)
+	})
+	r.at(2*time.Minute, func() {
+		var known reconcile.Knowledge
+		answer, err := r.env.QueryWorkflow(managed.StatusQuery)
+		if err == nil {
+			err = answer.Get(&known)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		known.Exists = true
+		repair := reconcile.RepairOf(known, r.truth, r.env.Now(), 2*time.Minute, r.env.Now().Add(-2*time.Minute))
+		r.signal(repair.Events...)
+	})
+	if s := r.manage(); s.State != finished || s.Bypass == nil || s.Bypass.Actor != "jane" {
+		t.Errorf("ended in %s with the bypass %+v, want one of jane's", s.State, s.Bypass)
 	}
 }
 
