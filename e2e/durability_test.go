@@ -144,7 +144,7 @@ const floodEvents, firstStarts, startsPerSecond = 50_000, 2_000, 10
 
 // Somebody who knows the webhook secret sends events of made-up runs. Gantry stores all
 // of them, starts some, which it asks Spacelift about, and says that the others wait.
-// Meanwhile people decide runs that it follows already, and those go on.
+// Meanwhile people decide runs that it follows already, and those continue.
 func TestSignedFlood(t *testing.T) {
 	w := newWorld(t, twoApprove)
 	people, _ := w.servePeople("")

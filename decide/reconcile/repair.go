@@ -117,7 +117,7 @@ func (r *Repair) missed(k Knowledge, run spacelift.Run, events []managed.RunEven
 	place := func(e managed.RunEvent) int {
 		return slices.IndexFunc(k.States, func(s KnownState) bool { return s.StateVersion == e.StateVersion && s.State == e.State })
 	}
-	// unseen reports whether a plan went on in an event that the API has yet to show to the
+	// unseen reports whether a plan continued by an event that the API has yet to show to the
 	// execution: that and the one before show whether it went around Gantry.
 	unseen := func(i int) bool {
 		if i < 1 || i == len(events) || !events[i].State.Applies() || events[i-1].State.Applies() {
@@ -130,10 +130,10 @@ func (r *Repair) missed(k Knowledge, run spacelift.Run, events []managed.RunEven
 		newest := e.StateVersion == run.StateVersion && e.State == run.State
 		known := place(e) >= 0
 		switch {
-		case known && (unseen(i) || unseen(i+1)):
-			r.Events = append(r.Events, e)
 		case known && newest && !r.Ends && other:
 			r.Events, worth = append(r.Events, e), true
+		case known && (unseen(i) || unseen(i+1)):
+			r.Events = append(r.Events, e)
 		case !known:
 			r.Events = append(r.Events, e)
 			if !e.At.After(settled) {

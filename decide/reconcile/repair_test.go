@@ -90,6 +90,7 @@ func TestRepair(t *testing.T) {
 		"the end, after an apply that was shown":      {known: shown(knows("QUEUED", "UNCONFIRMED", "CONFIRMED")), run: history(entered("QUEUED", time.Hour), entered("UNCONFIRMED", time.Hour), entered("CONFIRMED", time.Hour), entered("FINISHED", time.Minute)), do: Notify, versions: []int{3}, ends: true, fresh: true},
 		"the end, without a label no notification":    {known: knows("QUEUED"), run: history(entered("QUEUED", time.Hour), entered("SKIPPED", time.Minute)), unlabel: true, do: Notify, versions: []int{1}, ends: true},
 		"its labels were repaired":                    {known: labelled(knows("QUEUED", "READY"), nil), run: history(entered("QUEUED", time.Hour), entered("READY", time.Minute)), do: Notify, versions: []int{1}},
+		"they were, of an apply that was notified":    {known: labelled(knows("QUEUED", "UNCONFIRMED", "CONFIRMED"), nil), run: history(entered("QUEUED", time.Hour), entered("UNCONFIRMED", time.Hour), entered("CONFIRMED", time.Minute)), do: Notify, versions: []int{1, 2}},
 		"they were a moment after it moved on":        {known: labelled(knows("QUEUED"), nil), run: history(entered("QUEUED", time.Hour), entered("READY", 10*time.Second))},
 		"they were, and a hole is in the middle":      {known: labelled(hole, nil), run: history(entered("QUEUED", time.Hour), entered("READY", time.Hour), entered("PLANNING", 0)), do: Notify, versions: []int{1, 2}},
 		"an approval policy asks for a review":        {known: knows("QUEUED"), asks: true, run: history(entered("QUEUED", time.Second)), do: Notify, versions: []int{0}},

@@ -44,7 +44,7 @@ const listWithin = 15 * time.Second
 
 // unlisted reports whether a stack that goes before a run's finished so soon after the
 // run's stack was made that its chain may not know of it. Then the run waits
-// for that chain in vain, ten minutes at most.
+// ten minutes at most for that chain, which doesn't come.
 func (x *index) unlisted(r *run, parents []string) bool {
 	made := x.stacks[r.stack][0].Ended
 	return slices.ContainsFunc(x.order, func(o *run) bool {
