@@ -39,19 +39,22 @@ const maxWaiting = 1000
 // something outside of them. It misses those that the visibility store does not list yet.
 func (a *Activities) FindWaiting(ctx context.Context, in FindWaitingInput) (Waiting, error) {
 	stacks, known := in.Stacks, true
+	var by map[spacelift.StackID][]spacelift.StackID
 	if !in.Chain {
-		stacks, known = a.knownFollowers(in.Run)
+		by = a.knownFollowers(in.Run.Account)
+		stacks, known = stacksBehind(by, in.Run.Stack)
+		in.Chains.Among = stacks
 	}
 	found, err := a.waitingRuns(ctx, in.Run, stacks, known)
+	if by != nil {
+		found = nearest(found, by, in.Run.Stack)
+	}
 	if err != nil || known && len(stacks) == 0 && !in.Chain {
 		return Waiting{Runs: found}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, chainsTimeout)
 	defer cancel()
 	in.Chains.Run = in.Run
-	if known && !in.Chain {
-		in.Chains.Among = a.knownBehind(in.Run)
-	}
 	chains, err := a.FindChains(ctx, in.Chains)
 	return Waiting{Runs: found, Chains: chains.Listening}, err
 }
@@ -80,31 +83,56 @@ func (a *Activities) ReadEnd(ctx context.Context, in FindWaitingInput) (End, err
 	return End{Run: run, Waiting: &waiting}, nil
 }
 
-// knownFollowers returns the stacks that follow a run's, if this replica knows them by a
+// knownFollowers returns who follows each stack of an account, if this replica knows it by a
 // list that is not old: the few calls for the list are for those that must know.
-func (a *Activities) knownFollowers(run spacelift.RunRef) (stacks []spacelift.StackID, known bool) {
-	graph := a.graphs.known(run.Account)
-	return graph.by[run.Stack], graph.by != nil && a.now().Sub(graph.at) < nobodyGood
-}
-
-// maxBehind bounds the stacks by which chains are chosen.
-const maxBehind = 100
-
-// knownBehind returns the stacks that follow a run's, directly or not: a chain that waits
-// for the run has one of them. It returns none if they are many.
-func (a *Activities) knownBehind(run spacelift.RunRef) []spacelift.StackID {
-	all := chain.Reach(a.graphs.known(run.Account).by, run.Stack)
-	delete(all, run.Stack)
-	if len(all) > maxBehind {
+func (a *Activities) knownFollowers(account spacelift.Account) map[spacelift.StackID][]spacelift.StackID {
+	graph := a.graphs.known(account)
+	if a.now().Sub(graph.at) >= nobodyGood {
 		return nil
 	}
-	return slices.Collect(maps.Keys(all))
+	return graph.by
 }
 
-// waitingRuns lists the runs that wait for another run: those of its stack and of its
-// followers, or of all stacks while the followers are not known. It leaves out the run
-// that ended.
-func (a *Activities) waitingRuns(ctx context.Context, ended spacelift.RunRef, followers []spacelift.StackID, known bool) (ids []string, err error) {
+// maxBehind bounds the stacks by which runs and chains are chosen.
+const maxBehind = 100
+
+// stacksBehind returns the stacks that follow one, directly or not: what waits for its run is of
+// one of them. !few: they are many, or not known.
+func stacksBehind(by map[spacelift.StackID][]spacelift.StackID, stack spacelift.StackID) (stacks []spacelift.StackID, few bool) {
+	all := chain.Reach(by, stack)
+	delete(all, stack)
+	if by == nil || len(all) > maxBehind {
+		return nil, false
+	}
+	return slices.Sorted(maps.Keys(all)), true
+}
+
+// nearest returns those of the runs that wait for a run of a stack: of the stack itself, and
+// on each way behind it the first that has any. Others wait for these.
+func nearest(ids []string, by map[spacelift.StackID][]spacelift.StackID, stack spacelift.StackID) []string {
+	waiting := map[spacelift.StackID]bool{}
+	for _, id := range ids {
+		waiting[stackOf(id)] = true
+	}
+	open := map[spacelift.StackID][]spacelift.StackID{} // the ways without the stacks that have one
+	for from, followers := range by {
+		if from == stack || !waiting[from] {
+			open[from] = followers
+		}
+	}
+	reached := chain.Reach(open, stack)
+	return slices.DeleteFunc(ids, func(id string) bool { return !reached[stackOf(id)] })
+}
+
+// stackOf returns the stack of a run by the workflow id of its execution.
+func stackOf(id string) spacelift.StackID {
+	run, _ := managed.ParseRunID(id) // only such ids are listed
+	return run.Stack
+}
+
+// waitingRuns lists the runs that wait for another run: those of its stack and of some
+// others, or of all stacks while these are not known. It leaves out the run that ended.
+func (a *Activities) waitingRuns(ctx context.Context, ended spacelift.RunRef, others []spacelift.StackID, known bool) (ids []string, err error) {
 	in := SignalInput{
 		// An account's name holds no quote: see spacelift.ValidateAccount.
 		Query: fmt.Sprintf("WorkflowType = '%s' AND %s = '%s' AND %s IN ('%s', '%s', '%s') AND ExecutionStatus = 'Running'", managed.ManageRunType,
@@ -113,7 +141,7 @@ func (a *Activities) waitingRuns(ctx context.Context, ended spacelift.RunRef, fo
 	}
 	if known {
 		in.Stacks = append(in.Stacks, string(ended.Stack))
-		for _, s := range followers {
+		for _, s := range others {
 			in.Stacks = append(in.Stacks, string(s))
 		}
 	}

@@ -103,6 +103,40 @@ func TestAnEndAsksTheChainsBehindIt(t *testing.T) {
 	}
 }
 
+// A run may wait for another one two stacks above it, where nothing waits in between: the end
+// signals the nearest that wait on each way.
+func TestAnEndSignalsTheNearestThatWait(t *testing.T) {
+	for name, c := range map[string]struct {
+		waiting []string
+		want    []string
+	}{
+		"the next":                 {[]string{"run/acme/dns/1", "run/acme/app/1"}, []string{"run/acme/dns/1"}},
+		"none in between":          {[]string{"run/acme/app/1"}, []string{"run/acme/app/1"}},
+		"on another way":           {[]string{"run/acme/dns/1", "run/acme/web/1"}, []string{"run/acme/dns/1", "run/acme/web/1"}},
+		"another of its stack":     {[]string{"run/acme/net/2", "run/acme/app/1"}, []string{"run/acme/app/1", "run/acme/net/2"}},
+		"one that isn't behind it": {[]string{"run/acme/other/1"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			town := newTown(t, "net", "dns<net", "app<dns", "cdn<net", "web<cdn", "other")
+			if _, err := do[chain.Graph](town.env, town.acts.ReadChain, activities.ReadChainInput{Account: "acme", Root: "net"}); err != nil {
+				t.Fatal(err)
+			}
+			w := &waiters{runs: map[string][2]string{}}
+			for _, id := range c.waiting {
+				w.runs[id] = [2]string{"holding", "chain"}
+			}
+			town.acts.Temporal = w
+			got, err := do[activities.Waiting](town.env, town.acts.FindWaiting, activities.FindWaitingInput{Run: spacelift.RunRef{Account: "acme", Stack: "net", Run: "01R"}, Chains: besides.Chains})
+			if q := w.queries[0]; !strings.Contains(q, "GantryStack IN ('net', 'app', 'cdn', 'dns', 'web')") {
+				t.Errorf("asked %s", q)
+			}
+			if diff := cmp.Diff(c.want, got.Runs); diff != "" || err != nil {
+				t.Errorf("%v, (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+}
+
 // A chain that ends doesn't ask itself: it could not answer while the activity runs.
 func TestAChainDoesNotAskItself(t *testing.T) {
 	c := newTown(t, "net", "app<net")

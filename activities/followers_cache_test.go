@@ -244,22 +244,17 @@ func TestAnEndSpendsNoCallOnFollowers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &lister{stacks: appFollows}
 		a := &Activities{Accounts: map[spacelift.Account]Spacelift{"acme": api}}
-		run := spacelift.RunRef{Account: "acme", Stack: "network-prod", Run: "01"}
-		if stacks, known := a.knownFollowers(run); known {
-			t.Errorf("before any list is read: %v", stacks)
+		if by := a.knownFollowers("acme"); by != nil {
+			t.Errorf("before any list is read: %v", by)
 		}
 		whoFollows(t, a)
 		calls := api.calls.Load()
-		if stacks, known := a.knownFollowers(run); len(stacks) != 1 || stacks[0] != "app-prod" || !known {
-			t.Errorf("%v, known %t", stacks, known)
-		}
-		run.Stack = "app-prod"
-		if stacks, known := a.knownFollowers(run); len(stacks) > 0 || !known {
-			t.Errorf("nobody follows app-prod: %v, known %t", stacks, known)
+		if by := a.knownFollowers("acme"); len(by["network-prod"]) != 1 || by["network-prod"][0] != "app-prod" || len(by["app-prod"]) > 0 {
+			t.Errorf("%v, want app-prod behind network-prod", by)
 		}
 		<-time.After(time.Hour) // fake time
-		if stacks, known := a.knownFollowers(run); known || api.calls.Load() != calls {
-			t.Errorf("by an old list: %v, known %t, after %d calls", stacks, known, api.calls.Load())
+		if by := a.knownFollowers("acme"); by != nil || api.calls.Load() != calls {
+			t.Errorf("by an old list: %v, after %d calls", by, api.calls.Load())
 		}
 	})
 }
