@@ -218,6 +218,26 @@ func TestARevocationLeavesThePlanToPeople(t *testing.T) {
 	}
 }
 
+// A decision whose answer got lost may have counted, though its repeat came with a token
+// that was revoked meanwhile.
+func TestARepeatWithARevokedTokenSaysNothing(t *testing.T) {
+	for status, broken := range map[int]bool{401: false, 403: true} {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=manual")
+		r := s.push("s1-a", "c1")
+		approves := map[string]any{"verdict": "approve", "stateVersion": r.version}
+		s.ask(r, "joe", "decideRun", "k1", approves, 0, nil)
+		r.decisions = append(r.decisions, decided{By: "joe", Verdict: "approve", StateVersion: r.version})
+		s.ask(r, "joe", "decideRun", "k1", approves, status, nil)
+		s.view(r)
+		s.confirm(r)
+		s.finish(r)
+		if found := slices.ContainsFunc(Check(s.end()), func(v Violation) bool { return v.Rule == "linearizable" }); found != broken {
+			t.Errorf("a repeat that is answered %d: a broken promise: %t", status, found)
+		}
+	}
+}
+
 // A refusal that names no plan may be about a forged one.
 func TestARefusalMayBeAboutAForgedPlan(t *testing.T) {
 	for _, forged := range []bool{false, true} {

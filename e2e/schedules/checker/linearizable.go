@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -189,7 +190,9 @@ func (p *plan) operations(x *index) []porcupine.Operation {
 		if k := q.Request.Who + q.Request.Key + decision(q).Verdict; q.Request.Key != "" {
 			if i, was := byKey[k]; was {
 				was := all[i].Output.(said) //nolint:forcetypeassert // it was put there above
-				if was.unknown && (answered(q) || refused(q)) || answered(q) && !was.counted {
+				// The answer to a stranger says nothing of the first request.
+				says := answered(q) || refused(q) && q.Request.Status != http.StatusUnauthorized
+				if was.unknown && says || answered(q) && !was.counted {
 					all[i].Output, all[i].Return = o.Output, o.Return
 				}
 				continue
