@@ -189,10 +189,7 @@ func (p *plan) operations(x *index) []porcupine.Operation {
 		}
 		if k := q.Request.Who + q.Request.Key + decision(q).Verdict; q.Request.Key != "" {
 			if i, was := byKey[k]; was {
-				was := all[i].Output.(said) //nolint:forcetypeassert // it was put there above
-				// The answer to a stranger says nothing of the first request.
-				says := answered(q) || refused(q) && q.Request.Status != http.StatusUnauthorized
-				if was.unknown && says || answered(q) && !was.counted {
+				if was := all[i].Output.(said); was.settledBy(q) { //nolint:forcetypeassert // it was put there above
 					all[i].Output, all[i].Return = o.Output, o.Return
 				}
 				continue
@@ -205,6 +202,13 @@ func (p *plan) operations(x *index) []porcupine.Operation {
 		all[i].ClientId = i
 	}
 	return all
+}
+
+// settledBy reports whether the answer to a repeat says what became of the first request.
+// The answer to a stranger doesn't.
+func (was said) settledBy(repeat rec) bool {
+	says := answered(repeat) || refused(repeat) && repeat.Request.Status != http.StatusUnauthorized
+	return was.unknown && says || answered(repeat) && !was.counted
 }
 
 // shows returns the ballot that a view of the run shows for the plan.
