@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gantryhq/gantry/e2e/schedules/history"
 	"github.com/gantryhq/gantry/e2e/schedules/model"
 )
 
@@ -59,15 +60,21 @@ func (x *index) act(r *run, c rec) act {
 }
 
 // had returns the last read of the run whose answer Gantry had for certain when it
-// acted; without a number if there was none.
+// acted; without a number if there was none. A list is none: another process may have
+// asked for it, for Reconcile.
 func (a act) had() rec {
 	var last rec
 	for _, read := range a.run.reads {
-		if read.Ended <= a.call.Began && good(read) {
+		if read.Ended <= a.call.Began && good(read) && showsHistory(read, a.run.id) {
 			last = read
 		}
 	}
 	return last
+}
+
+// showsHistory reports whether an answer shows a run with its history, as no list does.
+func showsHistory(read rec, run string) bool {
+	return slices.ContainsFunc(read.Call.Runs, func(seen history.RunSeen) bool { return seen.Run == run && seen.Version >= 0 })
 }
 
 // arrived reports whether Gantry may have had an answer when it sent a mutation: the

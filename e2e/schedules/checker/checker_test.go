@@ -194,6 +194,27 @@ func TestARejectionIsAboutThePlanThereWas(t *testing.T) {
 	}
 }
 
+// A list that Reconcile reads between the check of a plan and its confirmation may be
+// another process's; a reading of the run isn't.
+func TestAListIsNoReadingOfTheRun(t *testing.T) {
+	for version, broken := range map[int]bool{-1: false, 5: true} {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=auto")
+		r := s.push("s1-a", "c1")
+		s.read(r)
+		s.add(5*time.Millisecond, rec{Call: &history.Call{
+			Kind: "query", Operation: "SearchRuns", Fields: []string{"searchRuns"}, Actor: gantry, Executed: true, Status: 200,
+			Runs: []history.RunSeen{{Stack: r.stack, Run: r.id, State: "CONFIRMED", Version: version}},
+		}})
+		s.mutate(r, "runConfirm")
+		s.enter(r, "CONFIRMED", gantry, "")
+		s.finish(r)
+		if found := slices.ContainsFunc(Check(s.end()), func(v Violation) bool { return v.Rule == "one-confirmation" }); found != broken {
+			t.Errorf("a run that is shown with the version %d: a broken promise: %t", version, found)
+		}
+	}
+}
+
 // A revocation leaves the plan to people, whatever the labels say later: Gantry confirms it
 // once somebody else approves.
 func TestARevocationLeavesThePlanToPeople(t *testing.T) {
