@@ -185,11 +185,10 @@ func (f *Forwarder) claim(ctx context.Context, now time.Time) (*job, time.Time) 
 		fresh = false // a busy queue leaves retries a slot
 	}
 	r, again := in.queue.Next(now, fresh, retry)
-	switch {
-	case r != nil:
-	case free && paced:
-		return nil, queue.Earlier(again, f.paced) // nobody waits for a slot
-	default:
+	if r == nil && free && paced { // nobody waits for a slot
+		return nil, queue.Earlier(again, f.paced)
+	}
+	if r == nil {
 		return nil, queue.Earlier(again, f.preempt(now))
 	}
 	f.paced = now.Add(busyPause)
