@@ -127,7 +127,7 @@ func oldPlans(x *index) []Violation {
 		}
 		began, ok := a.planning()
 		possible := x.policies(a.run.stack, a.span)
-		keeps := slices.ContainsFunc(possible, func(e effect) bool { return e.policy.KeepOldPlans })
+		keeps := mayKeepOldPlans(possible)
 		g := x.graph(span{a.span.from - x.tick(), a.span.to})
 		if !ok || keeps || g.Circular(a.run.stack) {
 			continue

@@ -159,7 +159,7 @@ func (x *index) objectedEarlier(a act, plan rec) rec {
 // objected reports whether a rejection or a revocation may bind the run of an act: then
 // people decide about its plans, whatever the labels say.
 func objected(a act) bool {
-	return slices.ContainsFunc(a.run.verdicts("reject", "revoke"), func(q rec) bool { return !refused(q) && q.Began < a.call.Began })
+	return slices.ContainsFunc(a.run.verdicts("reject", "revoke"), func(q rec) bool { return mayCount(q) && q.Began < a.call.Began })
 }
 
 // lacks returns which approvals are missing if these rules are in effect.

@@ -43,8 +43,8 @@ func followersRun(x *index) []Violation {
 const listWithin = 15 * time.Second
 
 // unlisted reports whether a stack that goes before a run's finished so soon after the
-// run's stack was made that its chain may not know of it. Then the run waits
-// ten minutes at most for that chain, which doesn't come.
+// run's stack was made that its chain may not know of it. Then the run waits ten
+// minutes at most for that chain, which doesn't come.
 func (x *index) unlisted(r *run, parents []string) bool {
 	made := x.stacks[r.stack][0].Ended
 	return slices.ContainsFunc(x.order, func(o *run) bool {
@@ -60,7 +60,7 @@ func (x *index) unlisted(r *run, parents []string) bool {
 // and within one the order doesn't count (docs/adr/0009-chains.md).
 func (x *index) worked(stack string, after *run, chains []begunBy) bool {
 	since := after.states[len(after.states)-1]
-	if !after.beganToApply() || slices.ContainsFunc(x.policies(stack, after.life()), func(e effect) bool { return e.policy.KeepOldPlans }) {
+	if !after.beganToApply() || mayKeepOldPlans(x.policies(stack, after.life())) {
 		since = after.states[0]
 		for _, c := range chains {
 			if root := x.runs[key(c.Stack, c.Run)]; root != nil && len(root.states) > 0 && root.states[0].Ended < since.Ended {
@@ -73,6 +73,11 @@ func (x *index) worked(stack string, after *run, chains []begunBy) bool {
 		return o.stack == stack && o.first().Type == "TRACKED" && !o.first().Drift &&
 			(o.first().Commit == after.first().Commit || !o.states[len(o.states)-1].At.Before(second))
 	})
+}
+
+// mayKeepOldPlans reports whether a policy that may be in effect keeps old plans.
+func mayKeepOldPlans(possible []effect) bool {
+	return slices.ContainsFunc(possible, func(e effect) bool { return e.policy.KeepOldPlans })
 }
 
 // clearAbove reports whether the policies of a stack, and of all that go before it, are
