@@ -193,11 +193,10 @@ func (w *world) flood(accepted *atomic.Int64) error {
 	for i := range floodEvents {
 		senders.Go(func() error {
 			body := strings.Replace(template, id, fmt.Sprintf("01KDXFORGED%015d", i), 1)
-			req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.url()+"/webhook", strings.NewReader(body))
+			req, err := w.signed(w.t.Context(), body)
 			if err != nil {
 				return err
 			}
-			req.Header.Set(spacelift.SignatureHeader, spacelift.Sign([]byte(secret), []byte(body)))
 			res, err := c.Do(req)
 			if err != nil {
 				return err
@@ -278,11 +277,10 @@ func (w *world) silence() {
 func (l *load) send(ctx context.Context) {
 	for ctx.Err() == nil {
 		b := l.bodies[rand.IntN(len(l.bodies))]
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.w.url()+"/webhook", strings.NewReader(b.body))
+		req, err := l.w.signed(ctx, b.body)
 		if err != nil {
 			panic(err)
 		}
-		req.Header.Set(spacelift.SignatureHeader, spacelift.Sign([]byte(secret), []byte(b.body)))
 		res, err := http.DefaultClient.Do(req)
 		if err != nil {
 			continue

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -27,13 +28,22 @@ func (w *world) notification(stack spacelift.StackID, run spacelift.RunID, state
 	return string(body)
 }
 
+// signed returns the request that delivers a notification.
+func (w *world) signed(ctx context.Context, body string) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url()+"/webhook", strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set(spacelift.SignatureHeader, spacelift.Sign([]byte(secret), []byte(body)))
+	return req, nil
+}
+
 // deliver sends a signed notification and returns the answer.
 func (w *world) deliver(body string) (status int, answer string) {
 	w.t.Helper()
-	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.url()+"/webhook", strings.NewReader(body))
+	req, err := w.signed(w.t.Context(), body)
 	w.must(err)
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set(spacelift.SignatureHeader, spacelift.Sign([]byte(secret), []byte(body)))
 	res, err := http.DefaultClient.Do(req)
 	w.must(err)
 	defer res.Body.Close()
