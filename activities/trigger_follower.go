@@ -120,19 +120,20 @@ func (a *Activities) follow(ctx context.Context, api Spacelift, in TriggerFollow
 func (a *Activities) triggerFollower(ctx context.Context, api Spacelift, in TriggerFollowerInput, lines []spacelift.RunLine) (TriggerFollowerResult, error) {
 	// The run names the chain it belongs to, for policies and people.
 	marked := spaceliftapi.WithRunMetadata(ctx, activity.GetInfo(ctx).WorkflowExecution.ID+" "+string(in.Stack))
-	started, err := a.triggerAfter(marked, api, in.Account, in.Stack, sameCommit(in.Commit, without(lines, in.Void)), newestOf(lines))
+	known := newestOf(lines)
+	started, err := a.triggerAfter(marked, api, in.Account, in.Stack, sameCommit(in.Commit, without(lines, in.Void)), known)
 	switch {
 	case err != nil:
 		return TriggerFollowerResult{}, err
 	case started.why != "":
 		return TriggerFollowerResult{Outcome: FollowHeld, Reason: started.why, Block: started.block}, nil
 	}
-	first, err := giveWay(ctx, api, started.run, in.Void)
+	first, err := giveWay(ctx, api, started.run, known)
 	if err != nil || first.Run == "" {
 		// The run exists: a later failure is no reason to trigger another.
 		return TriggerFollowerResult{Outcome: FollowTriggered, Run: started.run}, nil //nolint:nilerr // see above
 	}
-	return adopted(first, "another chain triggered run %s of %s at the same time", first.Run, in.Stack), nil
+	return adopted(first, "run %s of the same commit appeared while Gantry triggered one", first.Run), nil
 }
 
 // sameCommit returns the commit to trigger a run on: that of the chain if the stack's
@@ -206,23 +207,25 @@ func trigger(ctx context.Context, api Spacelift, id spacelift.StackID, how space
 	return triggering{why: fmt.Sprintf("Spacelift would not trigger a run of %s: %v", id, err)}, nil
 }
 
-// giveWay cancels a run that was just triggered if another chain triggered one of
-// the same stack and commit at the same time. It returns the older one, which
-// stays; the newer one is in the queue behind it.
-func giveWay(ctx context.Context, api Spacelift, run spacelift.RunRef, void []spacelift.RunID) (first spacelift.RunRef, err error) {
+// giveWay cancels a run that was just triggered if the same commit got an older one
+// that the check could not see: a push or another chain came in between. known is the
+// newest run that was checked. It returns the older one, which stays; the newer one is
+// in the queue behind it.
+func giveWay(ctx context.Context, api Spacelift, run spacelift.RunRef, known spacelift.RunID) (first spacelift.RunRef, err error) {
 	_, lines, err := trackedRuns(ctx, api, run.Stack)
 	if err != nil {
 		return first, err
 	}
 	read := time.Now()
-	lines = without(lines, void)
 	itself := slices.IndexFunc(lines, func(l spacelift.RunLine) bool { return l.Ref == run })
 	if itself < 0 {
 		return first, nil
 	}
 	for _, l := range lines[itself+1:] {
-		if !l.State.Terminal() && l.TriggeredBy == lines[itself].TriggeredBy && l.CommitHash == lines[itself].CommitHash &&
-			lines[itself].CreatedAt.Sub(l.CreatedAt) < Settled {
+		if l.Ref.Run == known {
+			break
+		}
+		if !l.State.Terminal() && l.CommitHash == lines[itself].CommitHash {
 			mark := spacelift.Mark{Verb: spacelift.VerbCancel}
 			_, err := api.CancelRun(fresh(ctx, read), run, mark.Sign(policy.NoteGivesWay+string(l.Ref.Run)+"."))
 			return l.Ref, err

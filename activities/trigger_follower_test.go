@@ -203,6 +203,24 @@ func TestTwoChainsTriggerTheSameStack(t *testing.T) {
 	}
 }
 
+// A push that reaches the stack between the last look and the trigger is not applied
+// twice: the triggered run gives way to the push's.
+func TestAPushReachesAStackThatIsTriggered(t *testing.T) {
+	c := newTown(t, "net", "app<net")
+	c.push("c1", changes, "net")
+	c.passes(time.Hour)
+	c.applies("net")
+	in := c.turn("app", "net")
+	c.acts.Accounts["acme"] = &rival{Spacelift: c.acts.Accounts["acme"], first: func() { c.push("c1", changes, "app") }}
+	got := c.triggers(in)
+	if got.Outcome != activities.FollowAdopted || got.Run != c.run("app", 0).Ref || c.runs("app") != 2 {
+		t.Errorf("%+v of %d runs, want the push's run", got, c.runs("app"))
+	}
+	if newer := c.run("app", 1); newer.State != spacelift.RunStateCanceled {
+		t.Errorf("the newer run is %s", newer.State)
+	}
+}
+
 // A run that appears after Gantry listed those of the stack, and before it reads the
 // stack itself, counts: nothing is triggered beside it.
 func TestARunThatAppearsWhileGantryChecksCounts(t *testing.T) {
