@@ -62,27 +62,42 @@ func (p *Process) Start(ctx context.Context) error {
 	return p.start(ctx)
 }
 
+// start starts the program, and again if it ends before it is ready.
 func (p *Process) start(ctx context.Context) error {
-	if p.running() {
-		return nil
+	limited, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	for !p.running() {
+		done, err := p.launch(ctx)
+		if err != nil {
+			return err
+		}
+		if err := p.untilReady(limited, done); !errors.Is(err, errEnded) || limited.Err() != nil {
+			return err
+		}
+		wait(limited, 100*time.Millisecond)
 	}
+	return nil
+}
+
+// launch starts the program. The channel is closed when it has ended.
+func (p *Process) launch(ctx context.Context) (done chan struct{}, err error) {
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("start %s: %w", p.Name, err)
+		return nil, fmt.Errorf("start %s: %w", p.Name, err)
 	}
 	defer log.Close() //nolint:errcheck // the program has a descriptor of its own
 	cmd := p.command()
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start %s: %w", p.Name, err)
+		return nil, fmt.Errorf("start %s: %w", p.Name, err)
 	}
-	done := make(chan struct{})
+	done = make(chan struct{})
 	p.mu.Lock()
 	p.cmd, p.done, p.asked, p.paused = cmd, done, false, false
 	p.mu.Unlock()
 	p.event(history.Started, nil)
 	go p.watch(ctx, cmd, done)
-	return p.untilReady(ctx)
+	return done, nil
 }
 
 // watch waits for the end of the program, and starts it again if nobody asked
@@ -93,14 +108,15 @@ func (p *Process) watch(ctx context.Context, cmd *exec.Cmd, done chan struct{}) 
 	asked := p.asked
 	p.spent += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	p.mu.Unlock()
-	close(done)
 	if asked {
+		close(done)
 		return
 	}
 	if err == nil {
 		err = errors.New("it ended unasked")
 	}
 	p.event(history.Ended, err)
+	close(done)
 	if ctx.Err() == nil {
 		p.turn.Lock()
 		defer p.turn.Unlock()
@@ -122,9 +138,10 @@ func (p *Process) running() bool {
 	}
 }
 
-func (p *Process) untilReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTime)
-	defer cancel()
+// errEnded reports that the program ended before it was ready.
+var errEnded = errors.New("it ended before it was ready")
+
+func (p *Process) untilReady(ctx context.Context, done <-chan struct{}) error {
 	for {
 		err := p.ready(ctx)
 		if err == nil {
@@ -132,6 +149,8 @@ func (p *Process) untilReady(ctx context.Context) error {
 			return nil
 		}
 		select {
+		case <-done:
+			return errEnded
 		case <-ctx.Done():
 			return fmt.Errorf("start %s: it isn't ready within %s: %w; read %s", p.Name, startTime, err, p.log)
 		case <-time.After(50 * time.Millisecond):

@@ -2,12 +2,16 @@ package rig
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -35,6 +39,24 @@ func TestAnAnswerShowsRunsAndStacks(t *testing.T) {
 	}
 	if diff := cmp.Diff([]history.StackSeen{{Stack: "s1-a", Labels: []string{"x"}, LockedBy: "max", Disabled: true}, {Stack: "s2-a", Labels: []string{}}}, stacks); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A program that ends while it starts is started again, as under a supervisor: what is
+// under way with it continues.
+func TestAProgramThatEndsAtItsStartStartsAgain(t *testing.T) {
+	dir := t.TempDir()
+	failed, up := filepath.Join(dir, "failed"), filepath.Join(dir, "up")
+	p := &Process{
+		Name: "replica-1", history: history.NewWriter(io.Discard), log: filepath.Join(dir, "log"),
+		command: func() *exec.Cmd {
+			return exec.Command("sh", "-c", "[ -e "+failed+" ] || { touch "+failed+"; exit 1; }; touch "+up+"; exec sleep 600")
+		},
+		ready: func(context.Context) error { _, err := os.Stat(up); return err },
+	}
+	t.Cleanup(p.Kill)
+	if err := p.Start(t.Context()); err != nil || !p.running() {
+		t.Errorf("%v; it runs: %v", err, p.running())
 	}
 }
 
