@@ -239,6 +239,49 @@ func TestARevocationLeavesThePlanToPeople(t *testing.T) {
 	}
 }
 
+// An objection that may have arrived excuses what people decide in Spacelift, and accuses
+// nobody of acting without them.
+func TestAnObjectionThatMayHaveArrivedAccusesNobody(t *testing.T) {
+	for status, broken := range map[int]bool{0: false, 200: true} {
+		s := newStory()
+		s.stack("s1-a")
+		s.in("enforced")
+		r := s.push("s1-a", "c1")
+		s.ask(r, "joe", "decideRun", "", map[string]any{"verdict": "revoke", "stateVersion": r.version}, status, nil)
+		s.review(r)
+		s.enter(r, "CONFIRMED", "carol", "")
+		s.finish(r)
+		if found := slices.ContainsFunc(Check(s.end()), func(v Violation) bool { return v.Rule == "approvals" }); found != broken {
+			t.Errorf("an objection that is answered %d: a broken promise: %t", status, found)
+		}
+	}
+}
+
+// The answer about a run that has ended is what was enforced while it was open.
+func TestWhatWasEnforcedStays(t *testing.T) {
+	for _, open := range []bool{false, true} {
+		s := newStory()
+		s.glass("s1-glass", true)
+		s.stack("s1-a", "gantry:confirm=auto")
+		s.in("s1-glass")
+		r := s.push("s1-a", "c1")
+		r.enforcement = &worth{Level: "enforced"}
+		if open {
+			s.glass("s1-glass", false)
+		}
+		s.review(r)
+		s.confirm(r)
+		s.finish(r)
+		s.glass("s1-glass", false)
+		s.read(r)
+		s.now += time.Minute
+		s.view(r)
+		if found := slices.ContainsFunc(Check(s.end()), func(v Violation) bool { return v.Rule == "worth" }); found != open {
+			t.Errorf("the run was open when it was read: %t; a broken promise: %t", open, found)
+		}
+	}
+}
+
 // A decision whose answer got lost may have counted, though its repeat came with a token
 // that was revoked meanwhile.
 func TestARepeatWithARevokedTokenSaysNothing(t *testing.T) {

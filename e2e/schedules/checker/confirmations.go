@@ -162,6 +162,11 @@ func objected(a act) bool {
 	return slices.ContainsFunc(a.run.verdicts("reject", "revoke"), func(q rec) bool { return mayCount(q) && q.Began < a.call.Began })
 }
 
+// bound reports whether a rejection or a revocation binds the run of an act.
+func bound(a act) bool {
+	return slices.ContainsFunc(a.run.verdicts("reject", "revoke"), func(q rec) bool { return answered(q) && q.Ended < a.span.from })
+}
+
 // lacks returns which approvals are missing if these rules are in effect.
 func (x *index) lacks(a act, plan rec, e effect, asked bool) string {
 	judged := x.facts(a.run, plan)
@@ -172,7 +177,7 @@ func (x *index) lacks(a act, plan rec, e effect, asked bool) string {
 		}
 	case model.People:
 	case model.Outside:
-		if !objected(a) {
+		if !bound(a) {
 			return "" // another rule's
 		}
 	case model.Nobody:

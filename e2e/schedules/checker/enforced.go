@@ -3,6 +3,8 @@ package checker
 import (
 	"slices"
 	"time"
+
+	"github.com/gantryhq/gantry/e2e/schedules/history"
 )
 
 // enforcedBinds finds plans of stacks with Gantry's policies that were confirmed or applied
@@ -51,7 +53,7 @@ func (x *index) whole(space string, s span) bool {
 
 // worthIsShown finds answers that call a stack enforced long after somebody took Gantry's
 // policy away, although Gantry has read the run since (docs/how-to/enforcement.md, "See what
-// is enforced").
+// is enforced"). Of a run that has ended the answer is what was enforced while it was open.
 func worthIsShown(x *index) []Violation {
 	var all []Violation
 	for _, r := range x.order {
@@ -61,7 +63,7 @@ func worthIsShown(x *index) []Violation {
 				continue
 			}
 			i := slices.IndexFunc(r.reads, func(c rec) bool {
-				return c.Began > broken.Ended && c.Ended+x.tick() < q.Began && good(c) && !c.Call.Stale && showsLabels(c, r.stack) && c.Call.Operation == "Run"
+				return c.Began > broken.Ended && c.Ended+x.tick() < q.Began && good(c) && !c.Call.Stale && showsLabels(c, r.stack) && c.Call.Operation == "Run" && showsOpen(c, r)
 			})
 			if i < 0 {
 				continue
@@ -73,6 +75,11 @@ func worthIsShown(x *index) []Violation {
 		}
 	}
 	return firstOf(all)
+}
+
+// showsOpen reports whether an answer of Spacelift's shows that a run has not ended.
+func showsOpen(c rec, r *run) bool {
+	return slices.ContainsFunc(c.Call.Runs, func(seen history.RunSeen) bool { return seen.Run == r.id && !ended(seen.State) })
 }
 
 // brokenSince returns when the glass of a space was broken that is broken at an instant;
