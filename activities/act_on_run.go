@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -25,9 +26,11 @@ type ReviewRunInput struct {
 	StateVersion int                      `json:"stateVersion"`
 	Decision     spacelift.ReviewDecision `json:"decision"`
 
-	// Releases says that people may confirm the plan in Spacelift once it is reviewed. Then
-	// the checks of managed.ToRelease are made right before.
-	Releases bool `json:"releases,omitempty"`
+	// Judged is what an approval rests on; nil for a rejection, which nothing forbids. The
+	// checks of managed.ToReview are made right before, and those of managed.ToRelease
+	// if people may confirm the plan in Spacelift once it is reviewed.
+	Judged   *managed.Judged `json:"judged,omitempty"`
+	Releases bool            `json:"releases,omitempty"`
 
 	Note string `json:"note"`
 }
@@ -128,12 +131,12 @@ func (in DiscardRunInput) judge(run spacelift.Run) managed.ActResult {
 // (https://docs.spacelift.io/concepts/policy/approval-policy).
 func (a *Activities) ReviewRun(ctx context.Context, in ReviewRunInput) (managed.ActResult, error) {
 	var planned *reading // before the run, so that what the review relies on stays fresh
-	if in.Releases && a.definitions().NeedsPlans() {
+	if in.Judged != nil && in.Judged.Verdicts != nil {
 		planned = a.plan(ctx, in.Run, in.StateVersion)
 	}
 	judge := func(ctx context.Context, run spacelift.Run) (managed.ActResult, error) {
 		result := in.judge(run)
-		if !in.Releases || result.Outcome != "" {
+		if in.Decision == spacelift.ReviewReject || result.Outcome != "" {
 			return result, nil
 		}
 		s, err := a.standing(ctx, run, time.Time{}, planned)
@@ -143,8 +146,13 @@ func (a *Activities) ReviewRun(ctx context.Context, in ReviewRunInput) (managed.
 		if err != nil {
 			return result, err
 		}
-		if no := s.Forbids(managed.ToRelease); no != nil {
-			result = moot("%s", no.Reason)
+		s.Judged = cmp.Or(in.Judged, new(managed.Judged))
+		act := managed.ToReview
+		if in.Releases {
+			act = managed.ToRelease
+		}
+		if no := s.Forbids(act); no != nil {
+			result = managed.ActResult{Outcome: managed.ActForbidden, Reason: no.Reason}
 		}
 		return result, nil
 	}

@@ -143,7 +143,7 @@ func TestReviewRun(t *testing.T) {
 			if tc.before != nil {
 				tc.before(r)
 			}
-			in := activities.ReviewRunInput{Run: r.ref, StateVersion: 5, Decision: tc.decision, Note: "approved by jane and joe"}
+			in := activities.ReviewRunInput{Run: r.ref, StateVersion: 5, Decision: tc.decision, Judged: r.approved(), Note: "approved by jane and joe"}
 			r.wants(done[managed.ActResult](r, r.acts.ReviewRun, in), tc.want, "runReview")
 			run, err := r.sim.Run(stack, r.ref.Run)
 			r.must(err)
@@ -157,11 +157,11 @@ func TestReviewRun(t *testing.T) {
 	}
 	t.Run("in the queue", func(t *testing.T) {
 		r := newRig(t)
-		r.must(r.sim.AddStack(simulator.Stack{ID: "app-prod", Approvals: 1, ApproveQueued: true}))
+		r.must(r.sim.AddStack(simulator.Stack{ID: "app-prod", Labels: []string{"gantry:managed"}, Approvals: 1, ApproveQueued: true}))
 		run, err := r.sim.Push("app-prod", simulator.Commit{}, simulator.Plan{})
 		r.must(err)
 		ref := spacelift.RunRef{Account: "acme", Stack: "app-prod", Run: run}
-		in := activities.ReviewRunInput{Run: ref, StateVersion: 0, Decision: spacelift.ReviewApprove}
+		in := activities.ReviewRunInput{Run: ref, StateVersion: 0, Decision: spacelift.ReviewApprove, Judged: &managed.Judged{Policy: r.rules().Resolve(policy.Labelled([]string{"gantry:managed"}))}}
 		if got := done[managed.ActResult](r, r.acts.ReviewRun, in); got.Outcome != managed.ActDone || !got.Run.NeedsApproval {
 			t.Errorf("%+v", got)
 		}
@@ -172,6 +172,21 @@ func TestReviewRun(t *testing.T) {
 	})
 }
 
+// approved is what an approval of people rests on by the rules and labels as they are now.
+func (r *rig) approved() *managed.Judged {
+	r.Helper()
+	s, err := r.sim.Stack(stack)
+	r.must(err)
+	by := r.rules()
+	j := &managed.Judged{Policy: by.Resolve(policy.Labelled(s.Labels)), Approved: true}
+	if j.Policy.Expressions.Any() {
+		plan, err := r.acts.Accounts["acme"].PlannedResources(r.Context(), r.ref)
+		r.must(err)
+		j.Verdicts = by.Judge(j.Policy, plan, noon)
+	}
+	return j
+}
+
 // configure sets the configuration in effect.
 func (r *rig) configure(c policy.Config) {
 	r.Helper()
@@ -180,42 +195,82 @@ func (r *rig) configure(c policy.Config) {
 	r.acts.Definitions = func() *policy.Definitions { return rules }
 }
 
-// A review by which people may confirm is given only while Gantry could confirm itself: a
-// freeze or a lock that came after the decision counts, and so do changed labels.
-func TestAReviewThatReleasesAPlanIsCheckedAnew(t *testing.T) {
+// An approval is passed on to Spacelift, and a plan is left to people there, only by the
+// rules that it was judged by. A plan is left to people only while Gantry could confirm it
+// itself: a freeze or a lock that came after the decision counts.
+func TestAnApprovalInSpaceliftIsCheckedAnew(t *testing.T) {
+	guarded := func(hold string) func(*rig) {
+		return func(r *rig) {
+			r.configure(policy.Config{Profiles: []policy.Profile{{Name: "guarded", HoldWhen: &hold}}})
+			r.must(r.sim.SetLabels(stack, "gantry:managed", "gantry:profile=guarded"))
+		}
+	}
+	labels := func(labels ...string) func(*rig) { return func(r *rig) { r.must(r.sim.SetLabels(stack, labels...)) } }
+	forbidden := func(why string) acted { return acted{managed.ActForbidden, why, 0} }
+	passed := acted{managed.ActDone, "", 1}
 	for _, tc := range []struct {
-		name   string
-		before func(*rig)
-		want   acted
+		name    string
+		judged  func(*rig)
+		verdict *policy.Verdicts // that it was judged by, if another
+		since   func(*rig)
+		release acted
+		review  acted
 	}{
-		{"nothing forbids it", func(*rig) {}, acted{managed.ActDone, "", 1}},
-		{"a freeze", (*rig).freezes, acted{managed.ActMoot, "audit", 0}},
-		{"a lock", func(r *rig) { r.must(r.sim.Lock("joe", stack, "mine")) }, acted{managed.ActMoot, "joe", 0}},
-		{"a label that can't be read", func(r *rig) { r.must(r.sim.SetLabels(stack, "gantry:managed", "gantry:aprovals=2")) }, acted{managed.ActMoot, "gantry:aprovals=2", 0}},
-		{"a window that a rule about another label asks for", func(r *rig) {
+		{name: "nothing forbids it", release: passed, review: passed},
+		{name: "a freeze", since: (*rig).freezes, release: forbidden("audit"), review: passed},
+		{name: "a lock", since: func(r *rig) { r.must(r.sim.Lock("joe", stack, "mine")) }, release: forbidden("joe"), review: passed},
+		{name: "a label that can't be read", judged: labels("gantry:managed", "gantry:aprovals=2"), release: forbidden("gantry:aprovals=2"), review: forbidden("gantry:aprovals=2")},
+		{
+			name: "labels that ask people, or more of them", since: labels("gantry:managed", "gantry:confirm=no-deletes", "gantry:approvals=2"),
+			release: forbidden("gantry:approvals=2"), review: forbidden("gantry:approvals=2"),
+		},
+		{
+			name: "a profile that asks people", judged: labels("gantry:managed", "env:prod"), since: func(r *rig) {
+				r.configure(policy.Config{
+					Profiles: []policy.Profile{{Name: "prod", Approvals: new(2)}},
+					Rules:    []policy.StackRule{{Name: "production", Match: policy.Match{Labels: []string{"env:prod"}}, Profile: "prod", Locked: true}},
+				})
+			}, release: forbidden("the policy is not the one"), review: forbidden("the policy is not the one"),
+		},
+		{name: "a window that a rule about another label asks for", judged: func(r *rig) {
 			r.configure(policy.Config{
 				Windows:  []policy.Window{{Name: "night", TimeZone: "UTC", Allow: []policy.Recurrence{{Start: "2026-01-05T22:00", Duration: policy.Duration(8 * time.Hour), RRule: "FREQ=DAILY"}}}},
 				Profiles: []policy.Profile{{Name: "prod", Windows: []string{"night"}}},
 				Rules:    []policy.StackRule{{Name: "production", Match: policy.Match{Labels: []string{"env:prod"}}, Profile: "prod", Locked: true}},
 			})
 			r.must(r.sim.SetLabels(stack, "gantry:managed", "env:prod"))
-		}, acted{managed.ActMoot, "night", 0}},
-		{"an expression that holds the plan", func(r *rig) {
-			r.configure(policy.Config{Profiles: []policy.Profile{{Name: "guarded", HoldWhen: new("plan.changed > 0")}}})
-			r.must(r.sim.SetLabels(stack, "gantry:managed", "gantry:profile=guarded"))
-		}, acted{managed.ActMoot, "holdWhen", 0}},
-		{"an expression that doesn't", func(r *rig) {
-			r.configure(policy.Config{Profiles: []policy.Profile{{Name: "guarded", HoldWhen: new("plan.deleted > 0")}}})
-			r.must(r.sim.SetLabels(stack, "gantry:managed", "gantry:profile=guarded"))
-		}, acted{managed.ActDone, "", 1}},
-		{"it isn't managed any more", func(r *rig) { r.must(r.sim.SetLabels(stack)) }, acted{managed.ActMoot, "gantry:managed", 0}},
+		}, release: forbidden("night"), review: passed},
+		{
+			name: "an expression that holds the plan", judged: guarded("plan.changed > 0"),
+			release: forbidden("holdWhen"), review: passed,
+		},
+		{name: "an expression that doesn't", judged: guarded("plan.deleted > 0"), release: passed, review: passed},
+		{
+			name: "an expression with another result", judged: guarded("plan.changed > 0"), verdict: &policy.Verdicts{},
+			release: forbidden("other results"), review: forbidden("other results"),
+		},
+		{name: "it isn't managed any more", since: labels(), release: forbidden("gantry:managed"), review: forbidden("gantry:managed")},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := newRig(t, func(s *simulator.Stack) { s.Approvals = 1 })
-			r.clock(noon)
-			tc.before(r)
-			in := activities.ReviewRunInput{Run: r.ref, StateVersion: 5, Decision: spacelift.ReviewApprove, Releases: true, Note: "Released by Gantry."}
-			r.wants(done[managed.ActResult](r, r.acts.ReviewRun, in), tc.want, "runReview")
+			for _, releases := range []bool{true, false} {
+				r := newRig(t, func(s *simulator.Stack) { s.Approvals = 1 })
+				r.clock(noon)
+				if tc.judged != nil {
+					tc.judged(r)
+				}
+				in := activities.ReviewRunInput{Run: r.ref, StateVersion: 5, Decision: spacelift.ReviewApprove, Judged: r.approved(), Releases: releases, Note: "Approved."}
+				if tc.verdict != nil {
+					in.Judged.Verdicts = tc.verdict
+				}
+				if tc.since != nil {
+					tc.since(r)
+				}
+				want := tc.review
+				if releases {
+					want = tc.release
+				}
+				r.wants(done[managed.ActResult](r, r.acts.ReviewRun, in), want, "runReview")
+			}
 		})
 	}
 }

@@ -130,7 +130,7 @@ func TestAnActWithAnOldCheckChecksAgain(t *testing.T) {
 			name: "review", field: "runReview", last: "Run",
 			rig: func(t *testing.T) *rig { return newRig(t, func(s *simulator.Stack) { s.Approvals = 1 }) },
 			act: func(r *rig) error {
-				_, err := do[managed.ActResult](r.env, r.acts.ReviewRun, activities.ReviewRunInput{Run: r.ref, StateVersion: 5, Decision: spacelift.ReviewApprove})
+				_, err := do[managed.ActResult](r.env, r.acts.ReviewRun, activities.ReviewRunInput{Run: r.ref, StateVersion: 5, Decision: spacelift.ReviewApprove, Judged: r.approved()})
 				return err
 			},
 		},

@@ -206,7 +206,7 @@ func (a *Activities) checkRules(ctx context.Context, in managed.ConfirmRunInput,
 	if err != nil {
 		return managed.ConfirmResult{}, err
 	}
-	s.Judged = &in
+	s.Judged = &in.Judged
 	s.Plan = policy.PlanFacts{Type: run.Type, Drift: run.DriftDetection, Delta: run.Delta, Verdicts: s.Rules.Verdicts}
 	no := s.Forbids(managed.ToConfirm)
 	if no == nil {

@@ -106,7 +106,7 @@ func (r *rig) judged() managed.ConfirmRunInput {
 			Type: run.Type, State: spacelift.RunStateUnconfirmed, StateVersion: 5,
 			CommitHash: run.Commit.Hash, Delta: run.Delta,
 		},
-		Policy: r.rules().Resolve(policy.Labelled(auto)), PlanSince: noon.Add(-time.Hour),
+		Judged: managed.Judged{Policy: r.rules().Resolve(policy.Labelled(auto))}, PlanSince: noon.Add(-time.Hour),
 		Note: "Confirmed by Gantry because of gantry:confirm=auto (state version 5).",
 	}
 }
@@ -303,7 +303,7 @@ func TestConfirmRunLosesTheRace(t *testing.T) {
 	}
 	in := managed.ConfirmRunInput{
 		Run: ref, Expect: managed.Expect{Type: plan.Type, State: plan.State},
-		Policy: (*policy.Definitions)(nil).Resolve(policy.Labelled(auto)), Note: "Confirmed by Gantry.",
+		Judged: managed.Judged{Policy: (*policy.Definitions)(nil).Resolve(policy.Labelled(auto))}, Note: "Confirmed by Gantry.",
 	}
 	for _, tc := range []struct {
 		name   string

@@ -262,7 +262,7 @@ func TestConfirmRunReadsTheParents(t *testing.T) {
 			run := c.run("web", -1).Run
 			result, err := do[managed.ConfirmResult](c.env, c.acts.ConfirmRun, activities.ConfirmRunInput{
 				ConfirmRunInput: managed.ConfirmRunInput{
-					Run: run.Ref, Policy: c.acts.Definitions().Resolve(policy.Labelled(run.StackLabels)).Of("web"), Approved: true,
+					Run: run.Ref, Judged: managed.Judged{Policy: c.acts.Definitions().Resolve(policy.Labelled(run.StackLabels)).Of("web"), Approved: true},
 					Expect: managed.Expect{Type: run.Type, State: run.State, StateVersion: run.StateVersion},
 				},
 				Behind: &besides,

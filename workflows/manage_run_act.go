@@ -17,13 +17,18 @@ func (m *manager) act(ctx workflow.Context, n managed.Next) error {
 	var a *activities.Activities
 	var result managed.ActResult
 	var err error
-	run, key := m.known.Run, m.situation(ctx).Key()
+	s := m.situation(ctx)
+	run, key := m.known.Run, s.Key()
 	m.known.Send(key, n)
 	switch n.Do {
 	case managed.DoDiscard:
 		err = m.call(ctx, n, a.DiscardRun, activities.DiscardRunInput{Run: run, StateVersion: key.StateVersion, Note: n.Note}, &result)
 	case managed.DoReview:
-		err = m.call(ctx, n, a.ReviewRun, activities.ReviewRunInput{Run: run, StateVersion: key.StateVersion, Decision: n.Review, Releases: n.Releases, Note: n.Note}, &result)
+		in := activities.ReviewRunInput{Run: run, StateVersion: key.StateVersion, Decision: n.Review, Releases: n.Releases, Note: n.Note}
+		if n.Review == spacelift.ReviewApprove {
+			in.Judged = new(s.Judged())
+		}
+		err = m.call(ctx, n, a.ReviewRun, in, &result)
 	default:
 		err = m.call(ctx, n, a.StopRun, activities.StopRunInput{Run: run, Note: n.Note}, &result)
 	}

@@ -22,6 +22,21 @@ func TestReviews(t *testing.T) {
 			state: finished, outcome: "preview finished",
 		},
 		{
+			name: "an approval is not passed on once the labels ask more people", labels: asked,
+			script: func(r *rig) {
+				r.set(func() { r.truth.Type, r.truth.NeedsApproval = spacelift.RunTypeProposed, true })
+				r.at(0, func() { r.moves(queued, planning, spacelift.RunStatePendingReview) })
+				r.at(time.Minute, func() {
+					r.set(func() { r.truth.StackLabels = append([]string{"gantry:approvals=2"}, asked...) })
+					r.says(ann, managed.Approve, "")
+				})
+				r.at(2*time.Minute, func() { r.did(); r.wants(managed.PhaseWaiting, "1 of 2 approvals"); r.says(bob, managed.Approve, "") })
+				r.at(3*time.Minute, func() { r.did("approve: Approved through Gantry by ann and bob."); r.notify() })
+			},
+			state: finished, outcome: "preview finished",
+			mentions: map[string]managed.TimelineKind{"the policy is not the one that the run was judged by": managed.KindNote},
+		},
+		{
 			name: "and another rejected", labels: asked,
 			script: func(r *rig) {
 				r.set(func() { r.truth.Type, r.truth.NeedsApproval = spacelift.RunTypeProposed, true })

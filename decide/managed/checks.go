@@ -15,6 +15,7 @@ type Act string
 // stop, or a review that rejects.
 const (
 	ToConfirm Act = "confirm" // a plan
+	ToReview  Act = "review"  // to pass people's approval on to Spacelift's own policies
 	ToRelease Act = "release" // a plan, by a review after which people may confirm it
 	ToFollow  Act = "follow"  // to trigger a run for a chain, or in place of one with an old plan
 	ToTrigger Act = "trigger" // a run that somebody asks for
@@ -39,7 +40,8 @@ const (
 // checksOf are the checks of each act. The first that fails is the reason.
 var checksOf = map[Act][]Check{
 	ToConfirm: {CheckManaged, CheckPolicy, CheckVerdicts, CheckLabels, CheckPeople, CheckBrakes, CheckGate},
-	ToRelease: {CheckManaged, CheckLabels, CheckBrakes, CheckGate},
+	ToReview:  {CheckManaged, CheckPolicy, CheckVerdicts, CheckLabels},
+	ToRelease: {CheckManaged, CheckPolicy, CheckVerdicts, CheckLabels, CheckBrakes, CheckGate},
 	ToFollow:  {CheckManaged, CheckLabels, CheckStart},
 	ToTrigger: {CheckManaged, CheckStart},
 	ToRetry:   {CheckStart},
@@ -52,7 +54,7 @@ type Standing struct {
 	Brakes spacelift.Brakes // without a lock of Gantry's own key
 	Rules  Rules            // in effect now
 
-	Judged *ConfirmRunInput // the plan and rules that were judged, for ToConfirm
+	Judged *Judged          // for ToConfirm, ToReview and ToRelease
 	Plan   policy.PlanFacts // as it is now, for ToConfirm
 }
 
@@ -82,11 +84,11 @@ func (s Standing) fails(check Check) (reason string, block *spacelift.Block) {
 		}
 	case CheckPolicy:
 		if !s.Judged.Policy.Equal(s.Rules.Policy) {
-			reason = "the policy is not the one that the plan was judged by; the stack's labels are " + listed(s.Labels)
+			reason = "the policy is not the one that the run was judged by; the stack's labels are " + listed(s.Labels)
 		}
 	case CheckVerdicts:
 		if !s.Judged.Verdicts.Same(s.Rules.Verdicts) {
-			reason = "the policy's expressions have other results than those that the plan was judged by"
+			reason = "the policy's expressions have other results than those that the run was judged by"
 		}
 	case CheckLabels:
 		if all := s.Rules.Policy.Problems; len(all) > 0 {

@@ -15,25 +15,29 @@ func TestForbids(t *testing.T) {
 	fine := func() Standing {
 		p := (*policy.Definitions)(nil).Resolve(policy.Labelled(labels))
 		return Standing{
-			Run: testRun, Labels: labels, Rules: Rules{Policy: p, Gate: policy.Gate{Open: true}}, Judged: &ConfirmRunInput{Policy: p},
+			Run: testRun, Labels: labels, Rules: Rules{Policy: p, Gate: policy.Gate{Open: true}}, Judged: &Judged{Policy: p},
 			Plan: policy.PlanFacts{Type: spacelift.RunTypeTracked, Delta: &spacelift.Delta{Added: 1}},
 		}
 	}
-	all := []Act{ToConfirm, ToRelease, ToFollow, ToTrigger, ToRetry}
+	all := []Act{ToConfirm, ToReview, ToRelease, ToFollow, ToTrigger, ToRetry}
 	for name, tt := range map[string]struct {
 		spoil   func(*Standing)
 		forbids map[Act]Check
 	}{
 		"nothing": {func(*Standing) {}, nil},
 		"a stack that isn't managed": {func(s *Standing) { s.Labels = nil }, map[Act]Check{
-			ToConfirm: CheckManaged, ToRelease: CheckManaged, ToFollow: CheckManaged, ToTrigger: CheckManaged,
+			ToConfirm: CheckManaged, ToReview: CheckManaged, ToRelease: CheckManaged, ToFollow: CheckManaged, ToTrigger: CheckManaged,
 		}},
-		"another policy":  {func(s *Standing) { s.Judged.Policy.Approvals.Value++ }, map[Act]Check{ToConfirm: CheckPolicy}},
-		"another verdict": {func(s *Standing) { s.Rules.Verdicts = &policy.Verdicts{Holds: []string{"late"}} }, map[Act]Check{ToConfirm: CheckVerdicts}},
+		"another policy": {func(s *Standing) { s.Judged.Policy.Approvals.Value++ }, map[Act]Check{
+			ToConfirm: CheckPolicy, ToReview: CheckPolicy, ToRelease: CheckPolicy,
+		}},
+		"another verdict": {func(s *Standing) { s.Rules.Verdicts = &policy.Verdicts{Holds: []string{"late"}} }, map[Act]Check{
+			ToConfirm: CheckVerdicts, ToReview: CheckVerdicts, ToRelease: CheckVerdicts,
+		}},
 		"a label that can't be followed": {func(s *Standing) {
 			s.Rules.Policy.Problems = []policy.Problem{{Label: "gantry:x", Problem: "?", Remedy: "!"}}
 			s.Judged.Policy = s.Rules.Policy
-		}, map[Act]Check{ToConfirm: CheckLabels, ToRelease: CheckLabels, ToFollow: CheckLabels}},
+		}, map[Act]Check{ToConfirm: CheckLabels, ToReview: CheckLabels, ToRelease: CheckLabels, ToFollow: CheckLabels}},
 		"people who are needed": {func(s *Standing) {
 			s.Rules.Policy.Confirm.Value = policy.ConfirmManual
 			s.Judged.Policy = s.Rules.Policy

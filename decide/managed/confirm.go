@@ -23,24 +23,36 @@ type UnseenPlan struct {
 	Delta     *spacelift.Delta `json:"delta,omitempty"` // of the plan that it took effect on, where known
 }
 
+// Judged is what a decision for a plan or a run rests on.
+type Judged struct {
+	// Policy is the policy that it was judged by. It is resolved anew from the labels
+	// that the API shows, and windows and freezes are checked, right before the act.
+	Policy policy.Policy `json:"policy"`
+
+	// Approved says that enough people approved. Otherwise Gantry confirms without
+	// people, and the policy must allow that for the run as it was just read: what
+	// notifications said of it may be wrong.
+	Approved bool `json:"approved,omitempty"`
+
+	// Verdicts are the results of the policy's expressions, which are evaluated anew;
+	// nil without a plan or an expression.
+	Verdicts *policy.Verdicts `json:"verdicts,omitempty"`
+}
+
+// Judged returns what a decision in this situation rests on.
+func (s Situation) Judged() (j Judged) {
+	if s.rules != nil {
+		j.Policy = s.rules.Policy
+	}
+	j.Verdicts, j.Approved = s.verdicts(), !s.autoConfirms()
+	return j
+}
+
 // ConfirmRunInput asks to confirm a run's plan, if it still is what was judged.
 type ConfirmRunInput struct {
 	Run    spacelift.RunRef `json:"run"`
 	Expect Expect           `json:"expect"`
-
-	// Policy is the policy that the plan was judged by. It is resolved anew from the labels
-	// that the API shows, and windows and freezes are checked, right before
-	// confirming.
-	Policy policy.Policy `json:"policy"`
-
-	// Approved says that enough people approved this plan. Otherwise Gantry
-	// confirms it without people, and the policy must allow that for the run as it
-	// was just read: what notifications said of it may be wrong.
-	Approved bool `json:"approved,omitempty"`
-
-	// Verdicts are the results of the policy's expressions that the plan was judged by.
-	// They are evaluated anew, as the policy is resolved anew.
-	Verdicts *policy.Verdicts `json:"verdicts,omitempty"`
+	Judged
 
 	// PlanSince is the time from which the plan waited for a decision, for Rules.
 	PlanSince time.Time `json:"planSince,omitzero"`
@@ -103,7 +115,7 @@ func Confirmation(s Situation, n Next) ConfirmRunInput {
 		Expect: Expect{
 			Type: s.Type, State: s.State, StateVersion: s.StateVersion, CommitHash: s.Commit.Hash, Delta: s.Delta,
 		},
-		Policy: s.rules.Policy, Verdicts: s.verdicts(), Approved: !s.autoConfirms(), PlanSince: s.Ask.Since, Note: n.Note,
+		Judged: s.Judged(), PlanSince: s.Ask.Since, Note: n.Note,
 	}
 }
 

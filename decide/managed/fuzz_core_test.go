@@ -109,7 +109,7 @@ func (c *chaos) happens(b []byte) {
 		if n.Do == DoStop && c.r.Stopping == nil {
 			return
 		}
-		outcomes := []ActOutcome{ActDone, ActMoot, ActRefused}
+		outcomes := []ActOutcome{ActDone, ActMoot, ActRefused, ActForbidden}
 		c.r.Send(s.Key(), n)
 		c.r.Acted(c.now, s.Key(), n, ActResult{Outcome: outcomes[int(b[1])%len(outcomes)], Verb: "stop", Run: c.run(b, state, version)})
 	case 11:

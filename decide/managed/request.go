@@ -223,10 +223,11 @@ type ActOutcome string
 
 // The outcomes.
 const (
-	ActDone    ActOutcome = "done"    // by this attempt or an earlier one
-	ActMoot    ActOutcome = "moot"    // nothing was done: the run is not where it was judged to be
-	ActRefused ActOutcome = "refused" // nothing was done: Spacelift would not
-	ActBlocked ActOutcome = "blocked" // nothing was done: a brake in Spacelift, such as a lock, forbids it now; of RetryRun alone
+	ActDone      ActOutcome = "done"      // by this attempt or an earlier one
+	ActMoot      ActOutcome = "moot"      // nothing was done: the run is not where it was judged to be
+	ActRefused   ActOutcome = "refused"   // nothing was done: Spacelift would not
+	ActBlocked   ActOutcome = "blocked"   // nothing was done: a brake in Spacelift, such as a lock, forbids it now; of RetryRun alone
+	ActForbidden ActOutcome = "forbidden" // nothing was done: a check forbids it now; of ReviewRun alone
 )
 
 // ActResult says what came of it, and what the API showed before.
@@ -267,6 +268,12 @@ func (r *Record) Acted(at time.Time, key StateKey, n Next, result ActResult) {
 		}
 	case ActMoot:
 		if r.recordRefusal(at, n.Do, behindFirst, "Gantry wants to "+string(n.Do)+" the run, and it is not where it was: "+result.Reason) {
+			r.Note(at, KindNote, "Gantry did not %s the run: %s", n.Do, result.Reason)
+		}
+		r.actFailed(key, n, result.Reason)
+	case ActForbidden:
+		r.RulesStale = true
+		if r.recordRefusal(at, n.Do, behindFirst, "Gantry may not "+string(n.Do)+" the run as it was judged: "+result.Reason) {
 			r.Note(at, KindNote, "Gantry did not %s the run: %s", n.Do, result.Reason)
 		}
 		r.actFailed(key, n, result.Reason)
