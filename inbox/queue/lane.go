@@ -47,13 +47,13 @@ func (q *Queue) lane(ref spacelift.RunRef) *lane {
 // hasRoom reports whether a lane may have more events in memory.
 func (q *Queue) hasRoom(l *lane) bool { return l.bytes <= maxQueueBytes/max(2, len(q.lanes)) }
 
-// due returns when the next run may be sent; zero without one.
-func (l *lane) due(now time.Time) (due time.Time) {
+// laneDue returns when the next run of a lane may be sent; zero without one.
+func (q *Queue) laneDue(l *lane, now time.Time) (due time.Time) {
 	if len(l.runs) == 0 {
 		l.delayed = time.Time{}
 		return due
 	}
-	due = time.Unix(0, l.runs[0].due)
+	due = q.when(l.runs[0].due)
 	if lacks := 1 - l.pace.TokensAt(now); l.fresh && lacks > 0 && !due.After(now) {
 		if l.delayed.IsZero() {
 			l.delayed = now

@@ -46,13 +46,22 @@ type Pending struct {
 	Record []byte // nil: it is read from the log
 }
 
-// due returns when an event is to be sent.
-func (q *Queue) due(e *Event) int64 {
+// due returns when an event is to be sent. One of a process before may seem to be of later
+// than now, if its clock was ahead.
+func (q *Queue) due(e *Event, now time.Time) int64 {
+	ready := min(q.at(e.Ready), q.at(now))
 	if !e.Again && mayLinger(e.State, e.Version) {
-		return e.Ready.Add(q.linger).UnixNano()
+		ready += int64(q.linger)
 	}
-	return e.Ready.UnixNano()
+	return ready
 }
+
+// at returns a time as the schedules have it, so that a wall clock that is set back delays
+// nothing.
+func (q *Queue) at(t time.Time) int64 { return int64(t.Sub(q.began)) }
+
+// when returns the time of a schedule.
+func (q *Queue) when(due int64) time.Time { return q.began.Add(time.Duration(due)) }
 
 // Run is a run with pending events, in the order accepted.
 type Run struct {
@@ -62,7 +71,7 @@ type Run struct {
 
 	lane   *lane
 	events []Pending
-	due    int64 // unix nanoseconds; while a signal is in flight, of what arrived since, 0 for nothing
+	due    int64 // see Queue.at; while a signal is in flight, of what arrived since, 0 for nothing
 	place  int   // in its schedule; -1 while a signal is in flight
 	single int   // number of events to send one by one: together they were refused
 }
@@ -105,6 +114,7 @@ func (r *Run) bytes() int {
 // follow are unread: the log alone has them.
 type Queue struct {
 	linger  time.Duration
+	began   time.Time
 	runs    map[spacelift.RunRef]*Run
 	started startedRuns
 	lanes   []*lane       // the one whose turn is next first
@@ -126,7 +136,7 @@ type heldRun struct {
 // New returns a queue. Events that need no decision wait for so long for the next one of
 // their run.
 func New(linger time.Duration) Queue {
-	return Queue{linger: linger, runs: make(map[spacelift.RunRef]*Run), held: make(map[Hash]*heldRun), Wake: make(chan struct{}, 1)}
+	return Queue{linger: linger, began: time.Now(), runs: make(map[spacelift.RunRef]*Run), held: make(map[Hash]*heldRun), Wake: make(chan struct{}, 1)}
 }
 
 func (q *Queue) kick() {
@@ -220,7 +230,7 @@ func (q *Queue) released(h *heldRun, e Event) {
 
 // push adds an event to its run.
 func (q *Queue) push(e *Event) {
-	r, due := q.runs[e.Run], q.due(e)
+	r, due := q.runs[e.Run], q.due(e, time.Now())
 	if r == nil {
 		r = &Run{Ref: e.Run, lane: q.lane(e.Run), place: -1, events: []Pending{e.Pending}}
 		q.runs[e.Run] = r
@@ -263,7 +273,7 @@ func (q *Queue) Return(r *Run, refused int, now time.Time) {
 	if refused > 0 {
 		r.single = refused
 	}
-	q.schedule(r, now.UnixNano())
+	q.schedule(r, q.at(now))
 }
 
 // schedule makes a run wait until it is due.
@@ -281,7 +291,7 @@ func (q *Queue) schedule(r *Run, due int64) {
 func (q *Queue) Next(now time.Time, fresh, retry bool) (*Run, time.Time) {
 	var again time.Time
 	for i, l := range q.lanes {
-		switch due := l.due(now); {
+		switch due := q.laneDue(l, now); {
 		case !fresh || due.IsZero():
 		case due.After(now):
 			again = Earlier(again, due)
@@ -292,8 +302,8 @@ func (q *Queue) Next(now time.Time, fresh, retry bool) (*Run, time.Time) {
 	}
 	switch {
 	case len(q.retries) == 0:
-	case !q.retries.ready(now):
-		again = Earlier(again, time.Unix(0, q.retries[0].due))
+	case !q.retries.ready(q.at(now)):
+		again = Earlier(again, q.when(q.retries[0].due))
 	case retry:
 		return q.retries.take(), time.Time{}
 	}
@@ -303,7 +313,7 @@ func (q *Queue) Next(now time.Time, fresh, retry bool) (*Run, time.Time) {
 // Waits reports whether a run waits for a slot that is no retry.
 func (q *Queue) Waits(now time.Time) bool {
 	return slices.ContainsFunc(q.lanes, func(l *lane) bool {
-		due := l.due(now)
+		due := q.laneDue(l, now)
 		return !due.IsZero() && !due.After(now)
 	})
 }
@@ -328,7 +338,7 @@ func (q *Queue) Sent(r *Run, n int, more, open bool, now time.Time) {
 	r.lane = q.lane(r.Ref)
 	r.lane.bytes += r.bytes()
 	if more {
-		r.due = now.UnixNano()
+		r.due = q.at(now)
 	}
 	q.schedule(r, r.due)
 }
@@ -341,19 +351,19 @@ func (q *Queue) Failed(r *Run, err string, until time.Time) {
 		r.lane.bytes -= len(r.events[i].Record)
 		r.events[i].Record = nil
 	}
-	q.schedule(r, until.UnixNano())
+	q.schedule(r, q.at(until))
 }
 
 // RetryAll ends all pauses, because signals succeed again.
 func (q *Queue) RetryAll(now time.Time) {
 	for _, r := range q.retries {
-		r.due = min(r.due, now.UnixNano())
+		r.due = min(r.due, q.at(now))
 	}
 	heap.Init(&q.retries)
 }
 
 // RetryWaits reports whether a run whose last signal failed is to be sent.
-func (q *Queue) RetryWaits(now time.Time) bool { return q.retries.ready(now) }
+func (q *Queue) RetryWaits(now time.Time) bool { return q.retries.ready(q.at(now)) }
 
 // Earlier returns the earlier time; zero means never.
 func Earlier(a, b time.Time) time.Time {
@@ -373,9 +383,9 @@ func (s *schedule) take() *Run {
 	return r
 }
 
-func (s schedule) ready(now time.Time) bool { return len(s) > 0 && s[0].due <= now.UnixNano() }
-func (s schedule) Len() int                 { return len(s) }
-func (s schedule) Less(i, j int) bool       { return s[i].due < s[j].due }
+func (s schedule) ready(now int64) bool { return len(s) > 0 && s[0].due <= now }
+func (s schedule) Len() int             { return len(s) }
+func (s schedule) Less(i, j int) bool   { return s[i].due < s[j].due }
 func (s schedule) Swap(i, j int) {
 	s[i], s[j] = s[j], s[i]
 	s[i].place, s[j].place = i, j

@@ -228,6 +228,20 @@ func TestLingeringEventsShareASignal(t *testing.T) {
 	}
 }
 
+// An event of a process whose clock was ahead waits no longer than another one.
+func TestAClockThatWasAheadDelaysNothing(t *testing.T) {
+	t.Parallel()
+	for state, linger := range map[spacelift.RunState]time.Duration{spacelift.RunStateUnconfirmed: 0, spacelift.RunStatePlanning: time.Second} {
+		r := newRig(t, time.Second)
+		r.now = r.now.Add(time.Hour)
+		r.accept(runRef("acme", 1), 1, state, 100)
+		r.now = time.Now().Add(linger)
+		if _, events, _ := r.take(); len(events) != 1 {
+			t.Errorf("an event of an hour ahead that is %s waits", state)
+		}
+	}
+}
+
 // A run whose signal fails waits, and its events leave the memory; when signals succeed
 // again it doesn't wait any longer. Events that were refused together are sent one by one.
 func TestFailedRunsWait(t *testing.T) {
@@ -241,7 +255,7 @@ func TestFailedRunsWait(t *testing.T) {
 	if attempts, why := r.Pause(ref); attempts != 1 || why != "away" || run.lane.bytes != runBytes+2*pendingBytes {
 		t.Errorf("%d attempts, %q, %d bytes", attempts, why, run.lane.bytes)
 	}
-	if again, due := r.Next(r.now, true, true); again != nil || !due.Equal(time.Unix(0, r.now.Add(time.Minute).UnixNano())) || r.RetryWaits(r.now) {
+	if again, due := r.Next(r.now, true, true); again != nil || !due.Equal(r.now.Add(time.Minute)) || r.RetryWaits(r.now) {
 		t.Errorf("it is sent again immediately, or at %v", due)
 	}
 	r.RetryAll(r.now)
