@@ -234,6 +234,23 @@ func TestAnAPIThatIsBehindCatchesUp(t *testing.T) {
 	}
 }
 
+// What Gantry shows of a run that has ended are the policy and the labels of the API,
+// though the rules were last read by what a forgery claimed.
+func TestTheLastRulesAreThoseOfTheAPI(t *testing.T) {
+	r := newRig(t, []string{"gantry:managed"})
+	r.set(func() { r.truth.Type = spacelift.RunTypeTask })
+	r.at(0, func() {
+		r.set(func() { r.enter(queued, "", "") })
+		r.forges(func(e *managed.RunEvent) {
+			e.State, e.StateVersion, e.Labels = spacelift.RunStatePerforming, 1, []string{"gantry:confirm=atuo", "gantry:managed"}
+		})
+	})
+	r.at(2*time.Minute, func() { r.moves(spacelift.RunStatePerforming, finished) })
+	if s := r.manage(); s.State != finished || len(s.Policy.Problems) > 0 || !slices.Equal(s.Labels, []string{"gantry:managed"}) {
+		t.Errorf("%s with the labels %q, and problems with %+v", s.State, s.Labels, s.Policy.Problems)
+	}
+}
+
 // Gantry speaks of what the API showed, and in its words: not of what a
 // notification alone claims, and with no address, name or number from it.
 func TestGantrySpeaksInTheAPIsWords(t *testing.T) {

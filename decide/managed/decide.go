@@ -136,7 +136,7 @@ func decideState(s Situation) Next {
 			What: WaitSpacelift, Who: whoNobody,
 		}
 	case s.State.Terminal():
-		return decideEnd(s)
+		return s.withLastRules(decideEnd(s))
 	case s.again:
 		return Next{Do: DoFinish, Phase: PhaseDone, Reason: "the run failed and is tried again under the same id"}
 	case s.rules == nil && s.Ask == nil:

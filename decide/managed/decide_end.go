@@ -42,6 +42,19 @@ func decideEnd(s Situation) Next {
 	return s.signalFirst(decideRetry(s, end))
 }
 
+// withLastRules reads the rules before the execution ends if they are those of other labels
+// than the API shows at the end: what a forgery claimed, or what was changed meanwhile.
+// Answers show both forever.
+func (s Situation) withLastRules(n Next) Next {
+	if n.Do != DoFinish || s.rules == nil || slices.Equal(s.rules.Labels, s.Labels) {
+		return n
+	}
+	if read := s.attempt(n.to(DoRules)); read.Do == DoRules {
+		return read
+	}
+	return n // they can't be read
+}
+
 // signalFirst signals what waits for the end of the run before the execution waits or
 // ends.
 func (s Situation) signalFirst(n Next) Next {
