@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -253,6 +254,30 @@ func TestAnObjectionThatMayHaveArrivedAccusesNobody(t *testing.T) {
 		s.finish(r)
 		if found := slices.ContainsFunc(Check(s.end()), func(v Violation) bool { return v.Rule == "approvals" }); found != broken {
 			t.Errorf("an objection that is answered %d: a broken promise: %t", status, found)
+		}
+	}
+}
+
+// A notification may take as long to reach its execution as decisions take meanwhile.
+func TestSignalsMayTakeAsLongAsDecisions(t *testing.T) {
+	for _, slow := range []bool{false, true} {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=auto")
+		r := s.push("s1-a", "c1")
+		s.calm()
+		s.now += time.Minute
+		s.confirm(r)
+		s.finish(r)
+		began := s.now
+		s.now += 8 * time.Second
+		r.timeline = append(r.timeline, entry{At: wallStart.Add(s.now), Kind: "repair", Summary: "the API shows states that no notification reported: FINISHED (" + strconv.Itoa(r.version) + ")"})
+		if slow {
+			s.request(&history.Request{Replica: "one", Who: "ann", Operation: "declareFreeze", Method: "POST", Path: "/v1/accounts/acme/freezes", Status: 409})
+			s.records[len(s.records)-1].Began = began
+		}
+		s.now += time.Minute
+		if found := slices.ContainsFunc(Check(s.end()), func(v Violation) bool { return v.Rule == "accepted" }); found == slow {
+			t.Errorf("decisions were slow: %t; a broken promise: %t", slow, found)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package checker
 import (
 	"encoding/json"
 	"math"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -410,12 +409,12 @@ func (x *index) ticksApart() (longest time.Duration) {
 	return min(longest, mostApart)
 }
 
-// answerTime returns how long Gantry took at most to answer questions around s: as long as
-// Temporal and the machine took.
-func (x *index) answerTime(s span) (longest time.Duration) {
+// answerTime returns how long Gantry took at most to answer requests of some methods around
+// s: as long as Temporal and the machine took.
+func (x *index) answerTime(s span, methods ...string) (longest time.Duration) {
 	around := span{s.from - streamedWithin, s.to + streamedWithin}
 	for _, q := range x.requests {
-		if q.Request.Method == http.MethodGet && around.overlaps(span{q.Began, q.Ended}) {
+		if slices.Contains(methods, q.Request.Method) && around.overlaps(span{q.Began, q.Ended}) {
 			longest = max(longest, q.Ended-q.Began)
 		}
 	}

@@ -3,6 +3,7 @@ package checker
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -166,7 +167,7 @@ func (x *index) undecided(c connection) (all []Violation) {
 		if q.Request.Operation != "decideRun" || !answered(q) || !slices.Contains([]string{"approve", "reject"}, decision(q).Verdict) || r == nil || q.Began < c.opened.Ended {
 			continue
 		}
-		bound := x.slowly(streamedWithin) + x.answerTime(span{q.Began, q.Ended})
+		bound := x.slowly(streamedWithin) + x.answerTime(span{q.Began, q.Ended}, http.MethodGet)
 		s := span{q.Began, q.Ended + bound}
 		if s.to > c.closed.Began || x.troubled(s) || !x.surelySees(c.opened.Event.Reader, r.stack, s) {
 			continue

@@ -2,6 +2,7 @@ package checker
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -42,7 +43,8 @@ func acceptedIsReflected(x *index) []Violation {
 }
 
 // unheard returns an accepted notification of a state that only the API showed to
-// Gantry, well after it was accepted and while nothing went wrong.
+// Gantry, well after it was accepted and while nothing went wrong. What keeps decisions
+// waiting, such as a workflow task in progress, keeps signals waiting too.
 func (x *index) unheard(r *run, v view) rec {
 	calm := x.phases[history.Calm] + aftermath
 	for _, e := range v.Timeline {
@@ -51,12 +53,18 @@ func (x *index) unheard(r *run, v view) rec {
 		}
 		for _, d := range r.delivered {
 			if !d.Delivery.Forged() && d.Began > calm && decode[receipt](d.Delivery.Answer).Outcome == "accepted" &&
-				e.At.After(x.wall(d.Ended).Add(x.slowlyDuring(span{d.Began, d.Ended}, aftermath))) && strings.Contains(e.Summary, fmt.Sprintf("%s (%d)", d.Delivery.State, d.Delivery.Version)) {
+				e.At.After(x.wall(d.Ended).Add(x.signalTime(span{d.Began, d.Ended}))) && strings.Contains(e.Summary, fmt.Sprintf("%s (%d)", d.Delivery.State, d.Delivery.Version)) {
 				return d
 			}
 		}
 	}
 	return rec{}
+}
+
+// signalTime returns how long an accepted notification took at most to reach its
+// execution around s.
+func (x *index) signalTime(s span) time.Duration {
+	return max(x.slowlyDuring(s, aftermath), aftermath+x.answerTime(s, http.MethodGet, http.MethodPost))
 }
 
 // answersAreTrue finds answers with a state that the run never entered, and ones that
