@@ -64,11 +64,11 @@ func (x *index) causeless(a act) string {
 	return ""
 }
 
-// givesWay reports whether two chains triggered a run of the stack for the same
-// commit: then the younger one gives way.
+// givesWay reports whether a run that a chain triggered has the same commit as another one
+// of the stack: then the younger one gives way.
 func (x *index) givesWay(r *run) bool {
-	return slices.ContainsFunc(x.order, func(o *run) bool {
-		return o != r && o.stack == r.stack && o.first().Commit == r.first().Commit && o.first().Trigger == x.batch.Actor && r.first().Trigger == x.batch.Actor
+	return r.first().Trigger == x.batch.Actor && slices.ContainsFunc(x.order, func(o *run) bool {
+		return o != r && o.stack == r.stack && o.first().Commit == r.first().Commit
 	})
 }
 

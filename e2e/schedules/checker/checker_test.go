@@ -240,6 +240,25 @@ func TestARevocationLeavesThePlanToPeople(t *testing.T) {
 	}
 }
 
+// A refusal leaves the key free: a repeat whose answer got lost may have counted.
+func TestARepeatOfARefusedDecisionMayCount(t *testing.T) {
+	for status, broken := range map[int]bool{0: false, 404: true} {
+		s := newStory()
+		s.stack("s1-a", "gantry:confirm=manual")
+		r := s.push("s1-a", "c1")
+		approves := map[string]any{"verdict": "approve", "stateVersion": r.version}
+		s.ask(r, "joe", "decideRun", "k1", approves, 404, nil)
+		s.ask(r, "joe", "decideRun", "k1", approves, status, nil)
+		r.decisions = append(r.decisions, decided{By: "joe", Verdict: "approve", StateVersion: r.version})
+		s.view(r)
+		s.confirm(r)
+		s.finish(r)
+		if found := slices.ContainsFunc(Check(s.end()), func(v Violation) bool { return v.Rule == "linearizable" }); found != broken {
+			t.Errorf("a repeat that is answered %d: a broken promise: %t", status, found)
+		}
+	}
+}
+
 // An objection that may have arrived excuses what people decide in Spacelift, and accuses
 // nobody of acting without them.
 func TestAnObjectionThatMayHaveArrivedAccusesNobody(t *testing.T) {

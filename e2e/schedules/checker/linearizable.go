@@ -204,11 +204,11 @@ func (p *plan) operations(x *index) []porcupine.Operation {
 	return all
 }
 
-// settledBy reports whether the answer to a repeat says what became of the first request.
-// The answer to a stranger doesn't.
+// settledBy reports whether a repeat, or its answer, says what became of the requests
+// before. The answer to a stranger doesn't. A repeat that got no answer may have counted.
 func (was said) settledBy(repeat rec) bool {
 	says := answered(repeat) || refused(repeat) && repeat.Request.Status != http.StatusUnauthorized
-	return was.unknown && says || answered(repeat) && !was.counted
+	return was.unknown && says || !was.counted && mayCount(repeat)
 }
 
 // shows returns the ballot that a view of the run shows for the plan.
