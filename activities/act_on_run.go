@@ -16,7 +16,12 @@ import (
 type DiscardRunInput struct {
 	Run          spacelift.RunRef `json:"run"`
 	StateVersion int              `json:"stateVersion"` // of UNCONFIRMED
-	Note         string           `json:"note"`
+
+	// Judged has what the discard of an old plan rests on; nil for one that people or a
+	// time limit want, which nothing forbids.
+	Judged *managed.Judged `json:"judged,omitempty"`
+
+	Note string `json:"note"`
 }
 
 // ReviewRunInput is a request to pass people's decision on to Spacelift's own
@@ -26,7 +31,7 @@ type ReviewRunInput struct {
 	StateVersion int                      `json:"stateVersion"`
 	Decision     spacelift.ReviewDecision `json:"decision"`
 
-	// Judged is what an approval rests on; nil for a rejection, which nothing forbids. The
+	// Judged has what an approval rests on; nil for a rejection, which nothing forbids. The
 	// checks of managed.ToReview are made right before, and those of managed.ToRelease
 	// if people may confirm the plan in Spacelift once it is reviewed.
 	Judged   *managed.Judged `json:"judged,omitempty"`
@@ -73,6 +78,34 @@ func plainly(judge func(spacelift.Run) managed.ActResult) func(context.Context, 
 	return func(_ context.Context, run spacelift.Run) (managed.ActResult, error) { return judge(run), nil }
 }
 
+// checked is a judgement that rests on the checks of an act too, by the rules in effect now.
+func (a *Activities) checked(ctx context.Context, ref spacelift.RunRef, stateVersion int, act managed.Act, judged *managed.Judged,
+	judge func(spacelift.Run) managed.ActResult,
+) func(context.Context, spacelift.Run) (managed.ActResult, error) {
+	var planned *reading // before the run, so that what the act relies on stays fresh
+	if judged.Verdicts != nil {
+		planned = a.plan(ctx, ref, stateVersion)
+	}
+	return func(ctx context.Context, run spacelift.Run) (managed.ActResult, error) {
+		result := judge(run)
+		if result.Outcome != "" {
+			return result, nil
+		}
+		s, err := a.standing(ctx, run, time.Time{}, planned)
+		if err == nil && s.Rules.Policy.Expressions.Any() && planned.again() {
+			err = classify(ctx, planned.err)
+		}
+		if err != nil {
+			return result, err
+		}
+		s.Judged = judged
+		if no := s.Forbids(act); no != nil {
+			result = managed.ActResult{Outcome: managed.ActForbidden, Reason: no.Reason}
+		}
+		return result, nil
+	}
+}
+
 // actOnce checks and acts once.
 func actOnce(ctx context.Context, api Spacelift, patient bool, check func() (managed.ActResult, time.Time, error),
 	do func(ctx context.Context, api Spacelift, mark spacelift.Mark) error,
@@ -103,7 +136,11 @@ func actOnce(ctx context.Context, api Spacelift, patient bool, check func() (man
 
 // DiscardRun discards a plan.
 func (a *Activities) DiscardRun(ctx context.Context, in DiscardRunInput) (managed.ActResult, error) {
-	return a.act(ctx, in.Run, in.StateVersion, plainly(in.judge), func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {
+	judge := plainly(in.judge)
+	if in.Judged != nil {
+		judge = a.checked(ctx, in.Run, in.StateVersion, managed.ToDiscard, in.Judged, in.judge)
+	}
+	return a.act(ctx, in.Run, in.StateVersion, judge, func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {
 		_, err := api.DiscardRun(ctx, in.Run, mark.Sign(in.Note))
 		return err
 	})
@@ -130,31 +167,13 @@ func (in DiscardRunInput) judge(run spacelift.Run) managed.ActResult {
 // Repeating it changes nothing, since the latest review of each reviewer counts
 // (https://docs.spacelift.io/concepts/policy/approval-policy).
 func (a *Activities) ReviewRun(ctx context.Context, in ReviewRunInput) (managed.ActResult, error) {
-	var planned *reading // before the run, so that what the review relies on stays fresh
-	if in.Judged != nil && in.Judged.Verdicts != nil {
-		planned = a.plan(ctx, in.Run, in.StateVersion)
-	}
-	judge := func(ctx context.Context, run spacelift.Run) (managed.ActResult, error) {
-		result := in.judge(run)
-		if in.Decision == spacelift.ReviewReject || result.Outcome != "" {
-			return result, nil
-		}
-		s, err := a.standing(ctx, run, time.Time{}, planned)
-		if err == nil && s.Rules.Policy.Expressions.Any() && planned.again() {
-			err = classify(ctx, planned.err)
-		}
-		if err != nil {
-			return result, err
-		}
-		s.Judged = cmp.Or(in.Judged, new(managed.Judged))
+	judge := plainly(in.judge)
+	if in.Decision == spacelift.ReviewApprove {
 		act := managed.ToReview
 		if in.Releases {
 			act = managed.ToRelease
 		}
-		if no := s.Forbids(act); no != nil {
-			result = managed.ActResult{Outcome: managed.ActForbidden, Reason: no.Reason}
-		}
-		return result, nil
+		judge = a.checked(ctx, in.Run, in.StateVersion, act, cmp.Or(in.Judged, new(managed.Judged)), in.judge)
 	}
 	return a.act(ctx, in.Run, in.StateVersion, judge, func(ctx context.Context, api Spacelift, mark spacelift.Mark) error {
 		return api.ReviewRun(ctx, in.Run, in.Decision, mark.Sign(in.Note))

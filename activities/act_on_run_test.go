@@ -172,7 +172,7 @@ func TestReviewRun(t *testing.T) {
 	})
 }
 
-// approved is what an approval of people rests on by the rules and labels as they are now.
+// approved returns what an approval of people rests on by the rules and labels as they are now.
 func (r *rig) approved() *managed.Judged {
 	r.Helper()
 	s, err := r.sim.Stack(stack)
@@ -271,6 +271,26 @@ func TestAnApprovalInSpaceliftIsCheckedAnew(t *testing.T) {
 				}
 				r.wants(done[managed.ActResult](r, r.acts.ReviewRun, in), want, "runReview")
 			}
+		})
+	}
+}
+
+// An old plan is discarded only by the policy that says so: who takes the label off that
+// makes it old keeps the plan.
+func TestAnOldPlanIsCheckedAnew(t *testing.T) {
+	for name, tc := range map[string]struct {
+		since []string
+		want  acted
+	}{
+		"nothing changed":                   {[]string{"gantry:managed", "gantry:after=net"}, acted{managed.ActDone, "", 1}},
+		"the stack follows no one any more": {[]string{"gantry:managed"}, acted{managed.ActForbidden, "the policy is not the one", 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.must(r.sim.SetLabels(stack, "gantry:managed", "gantry:after=net"))
+			in := activities.DiscardRunInput{Run: r.ref, StateVersion: 5, Judged: r.approved(), Note: "Discarded by Gantry: the plan is old."}
+			r.must(r.sim.SetLabels(stack, tc.since...))
+			r.wants(done[managed.ActResult](r, r.acts.DiscardRun, in), tc.want, "runDiscard")
 		})
 	}
 }

@@ -22,7 +22,11 @@ func (m *manager) act(ctx workflow.Context, n managed.Next) error {
 	m.known.Send(key, n)
 	switch n.Do {
 	case managed.DoDiscard:
-		err = m.call(ctx, n, a.DiscardRun, activities.DiscardRunInput{Run: run, StateVersion: key.StateVersion, Note: n.Note}, &result)
+		in := activities.DiscardRunInput{Run: run, StateVersion: key.StateVersion, Note: n.Note}
+		if n.Old {
+			in.Judged = new(s.Judged())
+		}
+		err = m.call(ctx, n, a.DiscardRun, in, &result)
 	case managed.DoReview:
 		in := activities.ReviewRunInput{Run: run, StateVersion: key.StateVersion, Decision: n.Review, Releases: n.Releases, Note: n.Note}
 		if n.Review == spacelift.ReviewApprove {

@@ -11,12 +11,13 @@ import (
 // Act is something that Gantry does to a run, or that begins one.
 type Act string
 
-// The acts that rest on checks. Those that end a run don't: nothing forbids a discard, a
-// stop, or a review that rejects.
+// The acts that rest on checks. Those that people or a time limit end a run by don't:
+// nothing forbids a discard, a stop, or a review that rejects.
 const (
 	ToConfirm Act = "confirm" // a plan
 	ToReview  Act = "review"  // to pass people's approval on to Spacelift's own policies
 	ToRelease Act = "release" // a plan, by a review after which people may confirm it
+	ToDiscard Act = "discard" // an old plan
 	ToFollow  Act = "follow"  // to trigger a run for a chain, or in place of one with an old plan
 	ToTrigger Act = "trigger" // a run that somebody asks for
 	ToRetry   Act = "retry"   // a failed run
@@ -42,6 +43,7 @@ var checksOf = map[Act][]Check{
 	ToConfirm: {CheckManaged, CheckPolicy, CheckVerdicts, CheckLabels, CheckPeople, CheckBrakes, CheckGate},
 	ToReview:  {CheckManaged, CheckPolicy, CheckVerdicts, CheckLabels},
 	ToRelease: {CheckManaged, CheckPolicy, CheckVerdicts, CheckLabels, CheckBrakes, CheckGate},
+	ToDiscard: {CheckPolicy},
 	ToFollow:  {CheckManaged, CheckLabels, CheckStart},
 	ToTrigger: {CheckManaged, CheckStart},
 	ToRetry:   {CheckStart},
@@ -54,7 +56,7 @@ type Standing struct {
 	Brakes spacelift.Brakes // without a lock of Gantry's own key
 	Rules  Rules            // in effect now
 
-	Judged *Judged          // for ToConfirm, ToReview and ToRelease
+	Judged *Judged          // for those that rest on CheckPolicy
 	Plan   policy.PlanFacts // as it is now, for ToConfirm
 }
 

@@ -19,7 +19,7 @@ func TestForbids(t *testing.T) {
 			Plan: policy.PlanFacts{Type: spacelift.RunTypeTracked, Delta: &spacelift.Delta{Added: 1}},
 		}
 	}
-	all := []Act{ToConfirm, ToReview, ToRelease, ToFollow, ToTrigger, ToRetry}
+	all := []Act{ToConfirm, ToReview, ToRelease, ToDiscard, ToFollow, ToTrigger, ToRetry}
 	for name, tt := range map[string]struct {
 		spoil   func(*Standing)
 		forbids map[Act]Check
@@ -29,7 +29,7 @@ func TestForbids(t *testing.T) {
 			ToConfirm: CheckManaged, ToReview: CheckManaged, ToRelease: CheckManaged, ToFollow: CheckManaged, ToTrigger: CheckManaged,
 		}},
 		"another policy": {func(s *Standing) { s.Judged.Policy.Approvals.Value++ }, map[Act]Check{
-			ToConfirm: CheckPolicy, ToReview: CheckPolicy, ToRelease: CheckPolicy,
+			ToConfirm: CheckPolicy, ToReview: CheckPolicy, ToRelease: CheckPolicy, ToDiscard: CheckPolicy,
 		}},
 		"another verdict": {func(s *Standing) { s.Rules.Verdicts = &policy.Verdicts{Holds: []string{"late"}} }, map[Act]Check{
 			ToConfirm: CheckVerdicts, ToReview: CheckVerdicts, ToRelease: CheckVerdicts,

@@ -34,6 +34,9 @@ type Next struct {
 	// ForPeople marks what follows from a person's decision.
 	ForPeople bool
 
+	// Old marks the discard of an old plan, which the policy must still want.
+	Old bool
+
 	// Releases marks a review after which people may confirm the plan in Spacelift.
 	Releases bool
 

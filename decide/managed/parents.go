@@ -105,8 +105,10 @@ func behindParents(s Situation) (n Next, wait bool) {
 	}
 	switch p := s.parents; {
 	case s.replaced != nil && s.replaced.Key == s.Key():
-		return s.discard(discarding(s, "the plan is old: "+s.replaced.Why+"; run "+string(s.replaced.New.Run)+" takes its place",
-			noteOf(policy.NoteOldPlan, s.replaced.Why+". Run "+string(s.replaced.New.Run)+" takes its place."))), true
+		n = discarding(s, "the plan is old: "+s.replaced.Why+"; run "+string(s.replaced.New.Run)+" takes its place",
+			noteOf(policy.NoteOldPlan, s.replaced.Why+". Run "+string(s.replaced.New.Run)+" takes its place."))
+		n.Old = true
+		return s.discard(n), true
 	case p.Through(s.Policy):
 		return Next{}, false
 	case s.parentsDue():

@@ -216,8 +216,8 @@ var All = []Mutant{
 	}}},
 	{"releases-blindly", "Gantry releases plans to people without looking at freezes again", []Edit{{
 		"activities/act_on_run.go",
-		"		if in.Decision == spacelift.ReviewReject || result.Outcome != \"\" {",
-		"		if in.Releases || in.Decision == spacelift.ReviewReject || result.Outcome != \"\" {",
+		"	if in.Decision == spacelift.ReviewApprove {",
+		"	if in.Decision == spacelift.ReviewApprove && !in.Releases {",
 	}}},
 	{"excuses-urgent-plans", "A plan that somebody applies in spite of a stop, a rejection or a freeze is no bypass", []Edit{
 		{"decide/managed/bypass.go", "	case r.Stopping != nil:\n", "	case r.Stopping != nil && r.Stopping.By == \"\":\n"},
