@@ -69,6 +69,27 @@ func TestASignaledEndLetsAPlanContinue(t *testing.T) {
 	}
 }
 
+// The end of one run has a plan read what it waits for, and the next one ends at that
+// moment: its signal misses the plan, which looks again soon.
+func TestAnEndThatMissesAPlanIsFoundSoon(t *testing.T) {
+	r := newRig(t, followsAccount(auto))
+	r.goesFirst(account, pushed, queued, planning, unconfirmed)
+	r.at(time.Minute, func() { r.moves(queued, planning, unconfirmed) })
+	r.at(10*time.Hour, func() {
+		r.env.SignalWorkflow(managed.RunEventsSignal, managed.RunEvents{Ended: account}) // of another run
+	})
+	r.at(10*time.Hour+time.Second, func() { r.goesFirst(account, pushed, finished) })
+	r.at(10*time.Hour+30*time.Second, func() {
+		if len(r.confirmed) != 1 {
+			t.Errorf("confirmed %q half a minute after the end", r.confirmed)
+		}
+		r.moves(applying, finished)
+	})
+	if s := r.manage(); s.State != finished {
+		t.Errorf("ended in %s", s.State)
+	}
+}
+
 // The read that shows an end finds what waits for it too: an end that nothing waits for
 // costs no event of its own.
 func TestAnEndIsReadWithWhatWaitsForIt(t *testing.T) {

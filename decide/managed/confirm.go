@@ -23,7 +23,7 @@ type UnseenPlan struct {
 	Delta     *spacelift.Delta `json:"delta,omitempty"` // of the plan that it took effect on, where known
 }
 
-// Judged is what a decision for a plan or a run rests on.
+// Judged has what a decision for a plan or a run rests on.
 type Judged struct {
 	// Policy is the policy that it was judged by. It is resolved anew from the labels
 	// that the API shows, and windows and freezes are checked, right before the act.
@@ -240,6 +240,9 @@ func blocked(s Situation) (n Next, holds bool) {
 	}
 	n = hold(WaitStack, whoUnblocks(s.Block), "Gantry confirms the plan", "%s", s.Block.Reason)
 	n.Until = s.blockRead.Add(decide.Clamp(s.blockRead.Sub(s.Entered.At), BlockFirst, BlockMost))
+	if s.afterAnEnd(s.blockRead) {
+		n.Until = s.blockRead.Add(soon)
+	}
 	if s.Now.Before(n.Until) && !s.otherEnded.After(s.blockRead) {
 		return n, true
 	}

@@ -54,10 +54,10 @@ type replacement struct {
 const (
 	// parentsFirst and parentsMost bound the pause between readings of the stacks
 	// that go first, while a run waits for them: it doubles. A run or a chain that ends,
-	// and a chain that reaches the run, signal it earlier. parentsSoon is the pause
+	// and a chain that reaches the run, signal it earlier. soon is the pause
 	// before: the end may have come while the stacks were read, when no list
 	// showed yet that the run waits.
-	parentsSoon  = 20 * time.Second
+	soon         = 20 * time.Second
 	parentsFirst = 2 * time.Minute
 	parentsMost  = time.Hour
 
@@ -131,6 +131,13 @@ func behindParents(s Situation) (n Next, wait bool) {
 	}
 }
 
+// afterAnEnd reports whether a reading came right after the end of another run. It may
+// have missed the next end, whose signal found the execution at work: then the next
+// reading comes soon.
+func (s Situation) afterAnEnd(read time.Time) bool {
+	return !s.otherEnded.IsZero() && read.Sub(s.otherEnded) < soon
+}
+
 // parentsDue reports whether it is time to read the parents again, for a run that waits
 // for them.
 func (s Situation) parentsDue() bool {
@@ -193,8 +200,8 @@ func (r *Record) TakeParents(at time.Time, found ParentsProgress) {
 	if was := r.Parents; was != nil && was.Key == p.Key && was.State == p.State && was.Of == p.Of {
 		p.Since, p.Looks, p.Notified = was.Since, was.Looks+1, was.Notified
 	}
-	p.Until = at.Add(parentsSoon)
-	if p.Looks > 0 {
+	p.Until = at.Add(soon)
+	if p.Looks > 0 && !s.afterAnEnd(at) {
 		p.Until = at.Add(decide.Backoff(parentsFirst, p.Looks-1, parentsMost))
 	}
 	r.Parents = &p

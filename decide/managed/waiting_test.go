@@ -44,6 +44,11 @@ func TestAnEndFreesAPlanBehindAnotherRun(t *testing.T) {
 			t.Errorf("another run ended %s after the check: decided %s, want %s", ended, s.Next().Do, want)
 		}
 	}
+	// The check came right after an end: it may have missed the next one.
+	s.otherEnded, s.Now = t0.Add(-time.Second), t0.Add(30*time.Second)
+	if n := s.Next(); n.Do != DoRead {
+		t.Errorf("half a minute after a check that an end caused: decided %s until %s", n.Do, n.Until)
+	}
 }
 
 // A run that gives its chain time to begin signals what waits for its end before that, and
