@@ -180,17 +180,16 @@ func TestTriggerFollowerAfterALostAnswer(t *testing.T) {
 	}
 }
 
-// Two chains that release a stack at the same moment end up with one run: of two
-// the older stays.
-func TestTwoChainsTriggerTheSameStack(t *testing.T) {
+// overtakes has a chain trigger app's run, and something else make one after the chain's
+// last look: the older of the two stays.
+func overtakes(t *testing.T, first func(*town, activities.TriggerFollowerInput)) {
+	t.Helper()
 	c := newTown(t, "net", "app<net")
 	c.push("c1", changes, "net")
 	c.passes(time.Hour)
 	c.applies("net")
 	in := c.turn("app", "net")
-	other := &rival{Spacelift: c.acts.Accounts["acme"]}
-	c.acts.Accounts["acme"] = other
-	other.first = func() { c.triggers(in) } // the other chain is faster, after this one looked
+	c.acts.Accounts["acme"] = &rival{Spacelift: c.acts.Accounts["acme"], first: func() { first(c, in) }}
 	got := c.triggers(in)
 	if got.Outcome != activities.FollowAdopted || got.Run != c.run("app", 0).Ref || c.runs("app") != 2 {
 		t.Errorf("%+v of %d runs, want the older run", got, c.runs("app"))
@@ -203,22 +202,15 @@ func TestTwoChainsTriggerTheSameStack(t *testing.T) {
 	}
 }
 
+// Two chains that release a stack at the same moment end up with one run.
+func TestTwoChainsTriggerTheSameStack(t *testing.T) {
+	overtakes(t, func(c *town, in activities.TriggerFollowerInput) { c.triggers(in) })
+}
+
 // A push that reaches the stack between the last look and the trigger is not applied
-// twice: the triggered run gives way to the push's.
+// twice.
 func TestAPushReachesAStackThatIsTriggered(t *testing.T) {
-	c := newTown(t, "net", "app<net")
-	c.push("c1", changes, "net")
-	c.passes(time.Hour)
-	c.applies("net")
-	in := c.turn("app", "net")
-	c.acts.Accounts["acme"] = &rival{Spacelift: c.acts.Accounts["acme"], first: func() { c.push("c1", changes, "app") }}
-	got := c.triggers(in)
-	if got.Outcome != activities.FollowAdopted || got.Run != c.run("app", 0).Ref || c.runs("app") != 2 {
-		t.Errorf("%+v of %d runs, want the push's run", got, c.runs("app"))
-	}
-	if newer := c.run("app", 1); newer.State != spacelift.RunStateCanceled {
-		t.Errorf("the newer run is %s", newer.State)
-	}
+	overtakes(t, func(c *town, _ activities.TriggerFollowerInput) { c.push("c1", changes, "app") })
 }
 
 // A run that appears after Gantry listed those of the stack, and before it reads the
