@@ -97,9 +97,6 @@ func (r *Definitions) NeedsSpaces() bool {
 	return r != nil && slices.ContainsFunc(r.rules, func(c compiledRule) bool { return len(c.Match.Spaces) > 0 })
 }
 
-// NeedsPlans reports whether expressions judge plans.
-func (r *Definitions) NeedsPlans() bool { return r != nil && len(r.programs) > 0 }
-
 // compileRules checks the rules and the default profile.
 func (r *Definitions) compileRules(c Config) (problems []error) {
 	bad := func(setting, format string, args ...any) {
