@@ -267,22 +267,24 @@ func (r *Record) Acted(at time.Time, key StateKey, n Next, result ActResult) {
 			r.settle(at, key.StateVersion, PlanDiscarded, n.Reason)
 		}
 	case ActMoot:
-		if r.recordRefusal(at, n.Do, behindFirst, "Gantry wants to "+string(n.Do)+" the run, and it is not where it was: "+result.Reason) {
-			r.Note(at, KindNote, "Gantry did not %s the run: %s", n.Do, result.Reason)
-		}
-		r.actFailed(key, n, result.Reason)
+		r.notDone(at, key, n, "Gantry wants to "+string(n.Do)+" the run, and it is not where it was", result.Reason)
 	case ActForbidden:
 		r.RulesStale = true
-		if r.recordRefusal(at, n.Do, behindFirst, "Gantry may not "+string(n.Do)+" the run as it was judged: "+result.Reason) {
-			r.Note(at, KindNote, "Gantry did not %s the run: %s", n.Do, result.Reason)
-		}
-		r.actFailed(key, n, result.Reason)
+		r.notDone(at, key, n, "Gantry may not "+string(n.Do)+" the run as it was judged", result.Reason)
 	default:
 		if r.recordRefusal(at, n.Do, refusedFirst, "Spacelift refuses to "+string(n.Do)+" the run: "+result.Reason) {
 			r.Note(at, KindAction, "Spacelift refused to %s the run: %s", n.Do, result.Reason)
 		}
 		r.actFailed(key, n, result.Reason)
 	}
+}
+
+// notDone records that Gantry found a reason against what it wanted, right before it.
+func (r *Record) notDone(at time.Time, key StateKey, n Next, what, reason string) {
+	if r.recordRefusal(at, n.Do, behindFirst, what+": "+reason) {
+		r.Note(at, KindNote, "Gantry did not %s the run: %s", n.Do, reason)
+	}
+	r.actFailed(key, n, reason)
 }
 
 // shownKey is the state that the API showed, or the one there is instead.
