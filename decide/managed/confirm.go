@@ -48,7 +48,7 @@ func (s Situation) Judged() (j Judged) {
 	return j
 }
 
-// ConfirmRunInput asks to confirm a run's plan, if it still is what was judged.
+// ConfirmRunInput asks to confirm a run's plan, if nothing has changed since it was judged.
 type ConfirmRunInput struct {
 	Run    spacelift.RunRef `json:"run"`
 	Expect Expect           `json:"expect"`

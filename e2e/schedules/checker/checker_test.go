@@ -301,7 +301,7 @@ func TestSignalsMayTakeAsLongAsDecisions(t *testing.T) {
 	}
 }
 
-// The answer about a run that has ended is what was enforced while it was open.
+// The answer about a run that has ended names what was enforced while it was open.
 func TestWhatWasEnforcedStays(t *testing.T) {
 	for _, open := range []bool{false, true} {
 		s := newStory()

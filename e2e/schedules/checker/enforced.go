@@ -53,7 +53,7 @@ func (x *index) whole(space string, s span) bool {
 
 // worthIsShown finds answers that call a stack enforced long after somebody took Gantry's
 // policy away, although Gantry has read the run since (docs/how-to/enforcement.md, "See what
-// is enforced"). Of a run that has ended the answer is what was enforced while it was open.
+// is enforced"). Of a run that has ended it names what was enforced while it was open.
 func worthIsShown(x *index) []Violation {
 	var all []Violation
 	for _, r := range x.order {
