@@ -84,6 +84,7 @@ type Inbox struct {
 	open       *batch           // that events board
 	committing *batch           // that is being written, or nil
 	finished   *batch           // the last one that was written; the next but one takes its memory
+	usual      int              // events of a batch lately: the most, which fades
 	wanted     bool             // the open batch is to be written even if it is empty
 	marks      []archive.Result // of forwarding, not in the log yet
 	marksDue   time.Time

@@ -33,7 +33,8 @@ type batch struct {
 
 const (
 	markDelay = 200 * time.Millisecond // of marks, if no events come
-	boarding  = 4                      // yields before a batch is sealed
+	boarding  = 4                      // yields, and naps at most, before a batch is sealed
+	crowd     = 12                     // events that are worth a flush, however many more are about to come
 	maxReused = 1 << 20                // bytes of memory that a batch leaves to the next but one
 )
 
@@ -133,9 +134,7 @@ func (in *Inbox) writer() {
 // is more. It returns when it has to be called without a kick.
 func (in *Inbox) commit(all bool) time.Duration {
 	for {
-		for range boarding {
-			runtime.Gosched() // let those board that are about to
-		}
+		in.letBoard()
 		b, wait := in.take(all)
 		if b == nil {
 			return wait
@@ -146,6 +145,24 @@ func (in *Inbox) commit(all bool) time.Duration {
 		in.metrics.commit(b.ended.Sub(began), len(b.items), err)
 		in.answer(b, first, err)
 		all = all && err == nil
+	}
+}
+
+// letBoard lets events board that are about to: as long as few have boarded, compared
+// with those that came lately. A flush costs as much as several events, whatever it
+// writes.
+func (in *Inbox) letBoard() {
+	for range boarding {
+		runtime.Gosched()
+	}
+	for range boarding {
+		in.mu.Lock()
+		n := len(in.open.items)
+		in.mu.Unlock()
+		if n == 0 || n >= min(crowd, in.usual*3/4) {
+			return
+		}
+		nap()
 	}
 }
 
@@ -160,6 +177,7 @@ func (in *Inbox) take(all bool) (b *batch, wait time.Duration) {
 		return nil, wait
 	}
 	b = in.open
+	in.usual = max(len(b.items), in.usual*7/8)
 	b.marks = in.marks
 	in.open, in.committing, in.marks, in.wanted = newBatch(in.finished), b, nil, false
 	in.finished = nil
