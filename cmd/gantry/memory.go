@@ -5,23 +5,61 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// startTakes is the time after which a process that serves has used what it needs only once:
-// it has begun to work for Temporal, or has failed to reach it.
-const startTakes = 10 * time.Second
+// calmSpan is how long a process has had little to do when it gives back memory.
+const calmSpan = 10 * time.Second
 
-// releaseStart gives back the memory that only the start needed, unless ctx ends before.
-func releaseStart(ctx context.Context, log *slog.Logger) {
-	select {
-	case <-time.After(startTakes):
-		debug.FreeOSMemory()
-		releaseProgram(log)
-	case <-ctx.Done():
+// giveBackMemory gives back the memory that only the start or a burst of events
+// needed, each time there is little to do after it, until ctx ends.
+func giveBackMemory(ctx context.Context, log *slog.Logger) {
+	tick := time.NewTicker(calmSpan)
+	defer tick.Stop()
+	for b := (burst{seen: allocated()}); ; {
+		select {
+		case <-tick.C:
+			if b.over(allocated()) {
+				debug.FreeOSMemory()
+				releaseProgram(log)
+			}
+		case <-ctx.Done():
+			return
+		}
 	}
+}
+
+// burst recognizes times of much work by the bytes that the process has allocated.
+type burst struct {
+	seen  uint64
+	given uint64 // when memory was given back; 0 before the first time, which is the start's
+}
+
+const (
+	calm       = 16 << 20 // bytes allocated in calmSpan, at most, if there is little to do
+	worthwhile = 16 << 20 // bytes allocated since memory was given back, at least: it is a collection that nothing else asks for
+)
+
+// over reports whether memory is to be given back. It gets all bytes that the
+// process has allocated, every calmSpan.
+func (b *burst) over(all uint64) bool {
+	lately := all - b.seen
+	b.seen = all
+	if lately > calm || b.given > 0 && all-b.given < worthwhile {
+		return false
+	}
+	b.given = all
+	return true
+}
+
+// allocated returns how many bytes the process has allocated since its start.
+func allocated() uint64 {
+	bytes := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(bytes)
+	return bytes[0].Value.Uint64()
 }
 
 // smallestLimit is the smallest memory limit that Gantry's collector respects:

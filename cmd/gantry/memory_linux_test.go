@@ -1,11 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"log/slog"
+	"os"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 func TestOnlyUnwritablePagesOfTheProgramAreReleased(t *testing.T) {
@@ -22,7 +27,33 @@ func TestOnlyUnwritablePagesOfTheProgramAreReleased(t *testing.T) {
 	}
 }
 
-// The program continues with the pages that it needs.
-func TestReleaseStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { releaseStart(t.Context(), slog.New(slog.DiscardHandler)) })
+// After each burst of work the program gives back what it used, and continues.
+func TestMemoryOfABurstIsGivenBack(t *testing.T) {
+	const used = 256 << 20
+	synctest.Test(t, func(t *testing.T) {
+		go giveBackMemory(t.Context(), slog.New(slog.DiscardHandler))
+		for range 2 {
+			burst := bytes.Repeat([]byte{1}, used)
+			during := resident(t)
+			runtime.KeepAlive(burst)
+			<-time.After(2*calmSpan + time.Second)
+			if after := resident(t); after > during-used/2 {
+				t.Errorf("%d bytes resident after a burst, %d during it", after, during)
+			}
+		}
+	})
+}
+
+// resident returns the resident memory of the test in bytes.
+func resident(t *testing.T) int {
+	t.Helper()
+	statm, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := strconv.Atoi(strings.Fields(string(statm))[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages * os.Getpagesize()
 }

@@ -67,7 +67,7 @@ temporal.toml configure the credentials for Temporal, and its address too.`,
 			fresh, err := file.load(givenSettings(cmd.Flags()))
 			return fresh.Config, err
 		}}
-		return service.Run(cmd.Context(), service.Options{Config: loaded.Config, Source: source, Temporal: temporal, Version: version, Log: log, Ready: func(net.Addr) { go releaseStart(cmd.Context(), log) }})
+		return service.Run(cmd.Context(), service.Options{Config: loaded.Config, Source: source, Temporal: temporal, Version: version, Log: log, Ready: func(net.Addr) { go giveBackMemory(cmd.Context(), log) }})
 	}
 	return cmd
 }
