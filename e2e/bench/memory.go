@@ -48,16 +48,15 @@ func (b *bench) million(ctx context.Context, dir, state, temporal string) error 
 		return err
 	}
 	defer gantry.stop()
-	show := func(sent int64) (resident, error) {
+	show := func(when string, sent int64) (resident, error) {
 		r, err := gantry.resident()
-		fmt.Printf("Temporal %s, after %9d events: %v\n", state, sent, r)
+		fmt.Printf("Temporal %s, %s %9d events: %v\n", state, when, sent, r)
 		return r, err
 	}
-	if _, err := show(0); err != nil {
+	if _, err := show("after", 0); err != nil {
 		return err
 	}
 	var sent int64
-	var last resident
 	began := time.Now()
 	for _, until := range []int64{200_000, 600_000, 1_000_000} {
 		for sent < until && time.Since(began) < millionTime {
@@ -67,9 +66,16 @@ func (b *bench) million(ctx context.Context, dir, state, temporal string) error 
 			}
 			sent += r.count
 		}
-		if last, err = show(sent); err != nil {
+		if _, err := show("after", sent); err != nil {
 			return err
 		}
+	}
+	if err := gantry.calm(ctx); err != nil {
+		return err
+	}
+	last, err := show("at rest after", sent)
+	if err != nil {
+		return err
 	}
 	disk, err := folderBytes(dir)
 	if err != nil {
@@ -81,4 +87,23 @@ func (b *bench) million(ctx context.Context, dir, state, temporal string) error 
 	fmt.Printf("Temporal %s: target < %.0f MB resident: %s; %d bytes on disk each (target ≤ %d: %s)\n",
 		state, targetMemory, verdict(last.all < targetMemory), disk/sent, targetDisk, verdict(disk/sent <= targetDisk))
 	return nil
+}
+
+// calmTime is longer than a process must have had little to do when it gives back memory.
+const calmTime = 30 * time.Second
+
+// calm waits until the program has done its work, for minutes at most, and then long
+// enough for it to give back memory.
+func (p *program) calm(ctx context.Context) error {
+	for range 5 { // minutes
+		if err := p.rest(ctx); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(calmTime):
+		return nil
+	}
 }
