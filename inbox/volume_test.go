@@ -4,6 +4,7 @@ package inbox
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -26,6 +28,9 @@ func smallVolume(t *testing.T, size string) string {
 		t.Fatal(err)
 	}
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("mount a volume: %v; let CI run as a root that may mount, or as another user", err)
+		}
 		t.Skipf("mount a volume: %v", err)
 	}
 	t.Cleanup(func() {
@@ -37,10 +42,23 @@ func smallVolume(t *testing.T, size string) string {
 }
 
 // A real volume that waiting events have filled, the archive included, heals once
-// they are forwarded, and sends nothing again after a restart.
+// they are forwarded, and sends nothing again after a restart. It does so with segments of
+// the usual size as well, although few of them fit.
 func TestFullVolumeHealsByItself(t *testing.T) {
 	t.Parallel()
-	opts := Options{Dir: smallVolume(t, "12m"), segment: 1 << 20, Logger: silent}
+	for _, segment := range []int64{1 << 20, wal.DefaultSegment} {
+		for _, restart := range []bool{false, true} {
+			t.Run(fmt.Sprintf("segments of %d MiB, restart %t", segment>>20, restart), func(t *testing.T) {
+				t.Parallel()
+				opts := Options{Dir: smallVolume(t, "12m"), segment: segment, Logger: silent}
+				fullVolumeHeals(t, opts, restart)
+			})
+		}
+	}
+}
+
+func fullVolumeHeals(t *testing.T, opts Options, restart bool) {
+	t.Helper()
 	in := open(t, opts)
 	body := make([]byte, 1000)
 	accepted := 0
@@ -60,6 +78,13 @@ func TestFullVolumeHealsByItself(t *testing.T) {
 	}
 	if h := in.Health(); h.Writable || !strings.Contains(h.Problem, "no space left") || h.Pending != accepted || accepted < 3000 {
 		t.Fatalf("on a full volume after %d events: %+v", accepted, h)
+	}
+	if restart {
+		closeInbox(t, in)
+		in = open(t, opts)
+		if h := in.Health(); h.Pending != accepted {
+			t.Fatalf("after a restart on a full volume: %+v, want %d pending events", h, accepted)
+		}
 	}
 	target := &fakeTarget{}
 	stop := forward(t, in, target, ForwarderOptions{})

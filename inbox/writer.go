@@ -242,13 +242,13 @@ const retryDelay = time.Second
 func (in *Inbox) housekeeper() {
 	tick := time.NewTicker(retryDelay)
 	defer tick.Stop()
-	for full := false; ; {
-		noSpare := in.records.Reserve()
+	for reported := ""; ; {
+		err, full := in.records.Reserve(), in.records.NoSpare() != nil
 		in.mu.Lock()
-		if noSpare != nil && !full && in.problem == nil {
-			in.log.Warn("inbox: the disk is nearly full; events are accepted until the present segment is", "error", noSpare)
+		if err != nil && err.Error() != reported && in.problem == nil {
+			in.log.Warn("inbox: the disk is nearly full; events are accepted until no segment fits", "error", err)
 		}
-		full = noSpare != nil
+		reported = fmt.Sprint(err)
 		tight := full || in.problem != nil
 		in.mu.Unlock()
 		select {
@@ -276,7 +276,6 @@ func (in *Inbox) tidy(ctx context.Context, tight bool) {
 	if tight {
 		in.allow(math.MaxInt)
 		keep = wal.Retention{}
-		in.records.DropBallast()
 	}
 	err := in.follow(ctx)
 	lost, trimErr := in.archive.Trim(ctx, in.records.Stats().First, tight)

@@ -93,17 +93,12 @@ func (d *disk) create(name string, content []byte, size int64) (err error) {
 	return folder.Sync(d.dir)
 }
 
-// reserve creates the spare and the ballast unless they exist.
-func (d *disk) reserve() error {
-	for name, size := range map[string]int64{spareName: d.size, ballastName: min(ballastBytes, d.size)} {
-		if _, err := os.Stat(d.path(name)); err == nil {
-			continue
-		}
-		if err := d.create(name, newHeader(), size); err != nil {
-			return err
-		}
+// reserve creates a file of a size unless it exists.
+func (d *disk) reserve(name string, size int64) error {
+	if _, err := os.Stat(d.path(name)); err == nil {
+		return nil
 	}
-	return nil
+	return d.create(name, newHeader(), size)
 }
 
 // next makes the spare a segment, or creates one if there is no spare.

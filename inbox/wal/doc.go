@@ -6,7 +6,7 @@
 //	*.wal    segments, each named after its first record's index (block.go)
 //	spare    the next segment, written with zeros in advance, because a flush is three
 //	         times as fast if it changes only data
-//	ballast  room for the moment when the disk is full
+//	ballast  room for the moment when the disk is full: for the spare, or for the user
 //
 // Memory holds four bytes per record.
 //

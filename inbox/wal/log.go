@@ -222,17 +222,24 @@ func (l *Log) Seal() {
 	}
 }
 
-// Reserve makes the next segment and the ballast in advance, unless they exist. Append
-// calls it whenever it begins a segment.
+// Reserve makes the next segment and the ballast in advance, unless they exist. Without room
+// for both it deletes the ballast. Append calls it whenever it begins a segment.
 func (l *Log) Reserve() error {
 	l.reserving.Lock()
 	defer l.reserving.Unlock()
-	err := l.disk.reserve()
+	err := l.disk.reserve(spareName, l.disk.size)
+	if err != nil && l.DropBallast() {
+		err = l.disk.reserve(spareName, l.disk.size)
+	}
 	l.noSpare.Store(&err)
-	return err
+	if err != nil {
+		return err
+	}
+	return l.disk.reserve(ballastName, min(ballastBytes, l.disk.size))
 }
 
-// NoSpare returns the reason why Reserve failed the last time, nil if it didn't.
+// NoSpare returns the reason why Reserve could not make the next segment the last time, nil
+// if there is one.
 func (l *Log) NoSpare() error {
 	if err := l.noSpare.Load(); err != nil {
 		return *err

@@ -374,6 +374,42 @@ func TestFullSaysWhyThereIsNoRoom(t *testing.T) {
 	add(t, l, "m"+strings.Repeat("x", 10<<10))
 }
 
+// A disk that has room for the next segment or for the ballast gets the next segment,
+// whichever was there before, and isn't full.
+func TestTheNextSegmentComesBeforeTheBallast(t *testing.T) {
+	t.Parallel()
+	o := Options{Dir: t.TempDir(), Segment: 64 << 10}
+	exists := func(name string) bool {
+		_, err := os.Stat(filepath.Join(o.Dir, name))
+		return err == nil
+	}
+	o.OpenFile = func(path string, flags int) (File, error) {
+		f, err := os.OpenFile(path, flags, 0o600)
+		var fail error
+		if strings.HasSuffix(path, ".new") && (exists(spareName) || exists(ballastName)) {
+			fail = fmt.Errorf("write %s: %w", path, syscall.ENOSPC)
+		}
+		return sickFile{f, &fail}, err
+	}
+	l, _, _ := open(t, o)
+	for _, before := range []string{"", ballastName, spareName} {
+		l.DropSpare()
+		l.DropBallast()
+		if before != "" {
+			if err := os.WriteFile(filepath.Join(o.Dir, before), newHeader(), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := l.Reserve()
+		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), ballastName) || !exists(spareName) || exists(ballastName) {
+			t.Errorf("with %q before: %v; the spare exists: %t, the ballast: %t", before, err, exists(spareName), exists(ballastName))
+		}
+		if l.NoSpare() != nil || l.Full() != nil {
+			t.Errorf("with %q before: %v, %v", before, l.NoSpare(), l.Full())
+		}
+	}
+}
+
 // No content of a file makes reading it fail or lose count.
 func FuzzScan(f *testing.F) {
 	header := newHeader()
