@@ -225,43 +225,51 @@ func mapsValues(m map[string]int) func(func(int) bool) {
 	}
 }
 
-// While the disk is full, what is forwarded is noted all the same.
+// While the disk is full, what is forwarded is noted all the same, even after an event that
+// doesn't fit into what is left.
 func TestMarksFitOnAFullDisk(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		disk := newBadDisk(t)
-		opts := Options{Dir: disk.dir, openFile: disk.openFile, segment: 128 << 10, Logger: silent}
-		in := open(t, opts)
-		stuck := accept(t, in, notice(runRef(-1), 0, spacelift.RunStateQueued))
+	for _, size := range []int{1000, 45 << 10} {
+		t.Run(fmt.Sprintf("bodies of %d bytes", size), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { marksFit(t, make([]byte, size)) })
+		})
+	}
+}
+
+func marksFit(t *testing.T, body []byte) {
+	t.Helper()
+	disk := newBadDisk(t)
+	opts := Options{Dir: disk.dir, openFile: disk.openFile, segment: 128 << 10, Logger: silent}
+	in := open(t, opts)
+	stuck := accept(t, in, notice(runRef(-1), 0, spacelift.RunStateQueued))
+	synctest.Wait()
+	disk.set(func() { disk.room = disk.used() })
+	accepted := 0
+	for {
+		if _, err := in.Accept(t.Context(), notice(runRef(accepted), 0, spacelift.RunStateQueued), body); err != nil {
+			break
+		}
+		accepted++
 		synctest.Wait()
-		disk.set(func() { disk.room = disk.used() })
-		accepted := 0
-		for {
-			if _, err := in.Accept(t.Context(), notice(runRef(accepted), 0, spacelift.RunStateQueued), make([]byte, 1000)); err != nil {
-				break
-			}
-			accepted++
-			synctest.Wait()
+	}
+	target := &fakeTarget{fail: func(run spacelift.RunRef, _ []managed.RunEvent) error {
+		if run == runRef(-1) {
+			return errAway
 		}
-		target := &fakeTarget{fail: func(run spacelift.RunRef, _ []managed.RunEvent) error {
-			if run == runRef(-1) {
-				return errAway
-			}
-			return nil
-		}}
-		stop := forward(t, in, target, ForwarderOptions{})
-		pass(time.Minute)
-		synctest.Wait()
-		stop()
-		closeInbox(t, in)
-		in = open(t, opts)
-		if h := in.Health(); h.Pending != 1 {
-			t.Errorf("of %d events %d are pending after a restart, want the one that can't be forwarded", accepted, h.Pending)
-		}
-		if d, _, err := in.Get(t.Context(), stuck.ID); err != nil || d.Forwarding != archive.ForwardingPending {
-			t.Errorf("it is %+v (%v)", d, err)
-		}
-	})
+		return nil
+	}}
+	stop := forward(t, in, target, ForwarderOptions{})
+	pass(time.Minute)
+	synctest.Wait()
+	stop()
+	closeInbox(t, in)
+	in = open(t, opts)
+	if h := in.Health(); h.Pending != 1 {
+		t.Errorf("of %d events %d are pending after a restart, want the one that can't be forwarded", accepted, h.Pending)
+	}
+	if d, _, err := in.Get(t.Context(), stuck.ID); err != nil || d.Forwarding != archive.ForwardingPending {
+		t.Errorf("it is %+v (%v)", d, err)
+	}
 }
 
 // After a failed flush nobody knows what is on disk. The same data is not flushed

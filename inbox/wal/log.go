@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"sort"
@@ -196,8 +197,11 @@ func (l *Log) Append(recs [][]byte) (first uint64, err error) {
 func (l *Log) begin() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.w = nil
-	f, err := l.disk.next(segmentName(l.next))
+	name := segmentName(l.next)
+	f, err := l.disk.next(name)
+	if _, missing := os.Stat(l.disk.path(name)); !errors.Is(missing, fs.ErrNotExist) {
+		l.w = nil // its records end where the new one begins
+	}
 	if err != nil {
 		return err
 	}

@@ -371,7 +371,21 @@ func TestFullSaysWhyThereIsNoRoom(t *testing.T) {
 	if err := l.Full(); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("in the last quarter of the segment: %v", err)
 	}
-	add(t, l, "m"+strings.Repeat("x", 10<<10))
+	big := [][]byte{[]byte("p" + strings.Repeat("x", 30<<10))}
+	if _, err := l.Append(big); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("more than is left: %v", err)
+	}
+	if idx := add(t, l, "m"+strings.Repeat("x", 10<<10)); idx != 3 {
+		t.Errorf("what fits is record %d", idx)
+	}
+	fail = nil
+	if idx, err := l.Append(big); err != nil || idx != 4 {
+		t.Errorf("in a new segment: record %d (%v)", idx, err)
+	}
+	closeLog(t, l)
+	if _, found, visited := open(t, o); len(found) > 0 || len(visited) != 4 {
+		t.Errorf("read again: found %v, read %v", found, visited)
+	}
 }
 
 // A disk that has room for the next segment or for the ballast gets the next segment,
