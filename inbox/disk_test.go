@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -323,6 +324,33 @@ func TestFailedFlushStoresNothing(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A failed write may tear an event that was accepted before. The operator learns that
+// without a restart.
+func TestAFailedWriteThatTearsAnEventIsReported(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk := newBadDisk(t)
+		var log strings.Builder
+		in := open(t, Options{Dir: disk.dir, openFile: disk.openFile, Logger: textLogger(&log)})
+		accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued))
+		synctest.Wait()
+		edit(t, segments(t, disk.dir)[0], func(b []byte) []byte {
+			b[bytes.LastIndexByte(b, '}')] = 0
+			return b
+		})
+		disk.set(func() { disk.writes = syscall.EIO })
+		if _, err := in.Accept(t.Context(), notice(runRef(2), 0, spacelift.RunStateQueued), nil); !errors.Is(err, ErrUnavailable) {
+			t.Fatalf("during the failure: %v, want ErrUnavailable", err)
+		}
+		disk.set(func() { disk.writes = nil })
+		pass(3 * time.Second)
+		synctest.Wait()
+		if h := in.Health(); !h.Writable || h.Damage != 1 || !strings.Contains(h.Problem, "is damaged") || !strings.Contains(log.String(), "damage was found") {
+			t.Errorf("health %+v", h)
+		}
+	})
 }
 
 // A file of a folder that is gone takes writes and flushes, and the next process would

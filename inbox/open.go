@@ -77,7 +77,7 @@ func (in *Inbox) openFiles(ctx context.Context) error {
 	if in.lock, err = folder.Lock(ctx, dir, in.opts.LockWait); err != nil {
 		return err
 	}
-	in.records = wal.New(wal.Options{Dir: dir, Pending: isEvent, Segment: in.opts.segment, OpenFile: in.opts.openFile})
+	in.records = wal.New(wal.Options{Dir: dir, Pending: isEvent, Damaged: in.report, Segment: in.opts.segment, OpenFile: in.opts.openFile})
 	if err := in.openArchive(ctx); err != nil {
 		return err
 	}

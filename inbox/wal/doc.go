@@ -15,8 +15,8 @@
 //   - Records that Append returned an index for are on disk. A kill, a power cut, a full
 //     disk or damage to another part of the log doesn't lose them.
 //   - Records that it returned an error for don't reappear, and no flush is repeated on
-//     the same data: the segment is left, and the next one begins behind its last
-//     acknowledged record.
+//     the same data: the segment is left and read again, and the next one begins behind
+//     its last acknowledged record.
 //   - A torn end, as a crash leaves it, is no damage. Damage is reported, and what is
 //     readable before and behind it is kept.
 //   - Pending records are never deleted, and don't keep what follows them on disk for long:

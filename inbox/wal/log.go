@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -37,6 +39,9 @@ type Options struct {
 	// larger gets a segment of its own.
 	Segment int64
 
+	// Damaged is called for damage that is found after Load.
+	Damaged func(Damage)
+
 	// OpenFile opens a file as os.OpenFile does; nil means that one. Of a file opened with
 	// O_DSYNC each write is on disk when it returns.
 	OpenFile func(path string, flags int) (File, error)
@@ -46,6 +51,7 @@ type Options struct {
 type Log struct {
 	disk      disk
 	isPending func(rec []byte) bool
+	damaged   func(Damage)
 	buf       []byte // of Append
 
 	reserving sync.Mutex // held by Reserve
@@ -61,7 +67,7 @@ type Log struct {
 
 // New returns a log without records; Load reads them.
 func New(o Options) *Log {
-	l := &Log{disk: disk{o.Dir, o.Segment, o.OpenFile}, isPending: o.Pending}
+	l := &Log{disk: disk{o.Dir, o.Segment, o.OpenFile}, isPending: o.Pending, damaged: o.Damaged}
 	if l.disk.size == 0 {
 		l.disk.size = DefaultSegment
 	}
@@ -178,6 +184,8 @@ func (l *Log) Append(recs [][]byte) (first uint64, err error) {
 	b.place, b.size = int(s.end), len(l.buf)
 	if _, err = s.f.WriteAt(l.buf, s.end); err == nil {
 		err = s.f.inPlace()
+	} else {
+		l.recheck(s)
 	}
 	if cap(l.buf) > 1<<20 {
 		l.buf = nil
@@ -191,6 +199,23 @@ func (l *Log) Append(recs [][]byte) (first uint64, err error) {
 	l.add(s, b)
 	l.next = b.Next()
 	return b.First, nil
+}
+
+// recheck opens and reads a segment anew after a failed write, which may have torn records
+// in front of it, and reports if not all can be read.
+func (l *Log) recheck(s *segment) {
+	image, _ := os.ReadFile(s.f.path) // without it, no record can be read
+	blocks, _ := scan(image[:min(s.end, int64(len(image)))])
+	kept := 0
+	for _, b := range blocks {
+		kept += len(slices.DeleteFunc(b.Recs, func(rec []byte) bool { return rec == nil }))
+	}
+	if kept == int(s.next-s.base) {
+		return
+	}
+	if d, _ := l.disk.aside(filepath.Base(s.f.path), kept); d != nil {
+		l.damaged(*d)
+	}
 }
 
 // begin opens a new segment for writing, and has another one made in advance.

@@ -300,14 +300,17 @@ func TestTrimKeepsWhatIsPending(t *testing.T) {
 	}
 }
 
-// sickFile cuts off writes while there is an error to return.
+// sickFile cuts off writes while there is an error to return, and loses the last bytes in
+// front of them.
 type sickFile struct {
 	*os.File
 	write *error
+	tears int64
 }
 
 func (f sickFile) WriteAt(p []byte, at int64) (int, error) {
 	if *f.write != nil {
+		_, _ = f.File.WriteAt(make([]byte, f.tears), at-f.tears)
 		n, _ := f.File.WriteAt(p[:len(p)/2], at)
 		return n, *f.write
 	}
@@ -320,7 +323,7 @@ func TestFailedWriteStoresNothing(t *testing.T) {
 	var fail error
 	o := Options{Dir: t.TempDir(), OpenFile: func(path string, flags int) (File, error) {
 		f, err := os.OpenFile(path, flags, 0o600)
-		return sickFile{f, &fail}, err
+		return sickFile{f, &fail, 0}, err
 	}}
 	l, _, _ := open(t, o)
 	add(t, l, "p1")
@@ -341,6 +344,47 @@ func TestFailedWriteStoresNothing(t *testing.T) {
 	}
 }
 
+// A failed write may tear the page that it shares with the one before. That is reported
+// without waiting for the next start, and not again by that.
+func TestAFailedWriteThatTearsTheOneBeforeIsReported(t *testing.T) {
+	t.Parallel()
+	for _, torn := range []int64{0, 1, 5} {
+		t.Run(fmt.Sprintf("%d bytes", torn), func(t *testing.T) {
+			t.Parallel()
+			var fail error
+			var found []Damage
+			o := Options{Dir: t.TempDir(), Damaged: func(d Damage) { found = append(found, d) }}
+			o.OpenFile = func(path string, flags int) (File, error) {
+				f, err := os.OpenFile(path, flags, 0o600)
+				if flags&syscall.O_DSYNC == 0 {
+					return f, err
+				}
+				return sickFile{f, &fail, torn}, err
+			}
+			l, _, _ := open(t, o)
+			add(t, l, "p1")
+			add(t, l, "p2")
+			l.wg.Wait()
+			fail = syscall.EIO
+			for range 2 { // the second time in a segment without records
+				if _, err := l.Append([][]byte{[]byte("p3")}); !errors.Is(err, syscall.EIO) {
+					t.Fatalf("%v, want EIO", err)
+				}
+				l.wg.Wait()
+			}
+			if len(found) != int(min(torn, 1)) || torn > 0 && !strings.Contains(found[0].What, "1 records can be read") {
+				t.Errorf("reported %v", found)
+			}
+			fail = nil
+			add(t, l, "p3")
+			closeLog(t, l)
+			if _, again, visited := open(t, o); len(again) > 0 || len(visited) != 3-len(found) {
+				t.Errorf("after reopening: found %v, read %v", again, visited)
+			}
+		})
+	}
+}
+
 // Without a next segment the log says so before the present one is full, and what is
 // reserved can be given up.
 func TestFullSaysWhyThereIsNoRoom(t *testing.T) {
@@ -349,7 +393,7 @@ func TestFullSaysWhyThereIsNoRoom(t *testing.T) {
 	o := Options{Dir: t.TempDir(), Segment: 64 << 10, OpenFile: func(path string, flags int) (File, error) {
 		f, err := os.OpenFile(path, flags, 0o600)
 		if strings.HasSuffix(path, ".new") {
-			return sickFile{f, &fail}, err
+			return sickFile{f, &fail, 0}, err
 		}
 		return f, err
 	}}
@@ -403,7 +447,7 @@ func TestTheNextSegmentComesBeforeTheBallast(t *testing.T) {
 		if strings.HasSuffix(path, ".new") && (exists(spareName) || exists(ballastName)) {
 			fail = fmt.Errorf("write %s: %w", path, syscall.ENOSPC)
 		}
-		return sickFile{f, &fail}, err
+		return sickFile{f, &fail, 0}, err
 	}
 	l, _, _ := open(t, o)
 	for _, before := range []string{"", ballastName, spareName} {
