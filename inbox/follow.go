@@ -107,7 +107,7 @@ func (in *Inbox) collect(b *archive.Batch, next uint64) (dead []uint64, err erro
 			dead = append(dead, in.finish(b, readMarks(rec))...)
 			// What would be trimmed soon is left out.
 			if e, err := readEvent(rec); err == nil && (idx+uint64(in.opts.Archive.Entries.Count) >= next || in.records.Pending(idx)) {
-				e.Latency = max(0, block.At.Sub(e.ReceivedAt))
+				e.Latency = latency(rec[0], &e.Delivery, block.At)
 				e.Index, e.Body = idx, nil
 				b.Add(e)
 			}

@@ -161,16 +161,27 @@ func (in *Inbox) closeFiles() (err error) {
 // Errors wrap [ErrUnavailable]: the event is not stored. If ctx ends first, which
 // the error wraps too, the event may have been stored; a repeat will show it.
 func (in *Inbox) Accept(ctx context.Context, d archive.Delivery, body []byte) (archive.Delivery, error) {
+	return in.accept(ctx, d, body, kindEvent)
+}
+
+// AcceptAgain accepts a delivery that LogUnreadable kept, now that it can be read, like
+// Accept: as a new one that arrived when the old one did. It answers no sender, so it has
+// no latency.
+func (in *Inbox) AcceptAgain(ctx context.Context, d archive.Delivery, body []byte) (archive.Delivery, error) {
+	return in.accept(ctx, d, body, kindAgain)
+}
+
+func (in *Inbox) accept(ctx context.Context, d archive.Delivery, body []byte, kind byte) (archive.Delivery, error) {
 	arrived(&d, body)
 	d.Outcome, d.Forwarding, d.HasBody = archive.OutcomeAccepted, archive.ForwardingPending, len(body) > 0
-	d.Attempts, d.ForwardedAt, d.ForwardError, d.DuplicateOf = 0, time.Time{}, "", ""
+	d.Attempts, d.ForwardedAt, d.ForwardError, d.DuplicateOf, d.Latency = 0, time.Time{}, "", "", 0
 	for {
-		n, ours, b, err := in.enqueue(&d, body)
+		n, ours, b, err := in.enqueue(&d, body, kind)
 		if err != nil {
 			return d, fmt.Errorf("accept %s: %w", d.Run, err)
 		}
 		if b == nil { // stored before
-			return in.duplicate(d, n), nil
+			return in.duplicate(d, n, kind), nil
 		}
 		err = b.wait(ctx)
 		if ours {
@@ -178,10 +189,10 @@ func (in *Inbox) Accept(ctx context.Context, d archive.Delivery, body []byte) (a
 		}
 		switch {
 		case err == nil && ours:
-			d.Latency = b.ended.Sub(d.ReceivedAt)
+			d.Latency = latency(kind, &d, b.ended)
 			return d, nil
 		case err == nil:
-			return in.duplicate(d, n), nil
+			return in.duplicate(d, n, kind), nil
 		case ours || ctx.Err() != nil:
 			return d, fmt.Errorf("accept %s: %w", d.Run, err)
 		}
@@ -200,11 +211,20 @@ func arrived(d *archive.Delivery, body []byte) {
 	d.Clip()
 }
 
-func (in *Inbox) duplicate(d archive.Delivery, of int64) archive.Delivery {
+// latency returns the time until the answer at a time. An older event has no sender who
+// waits for one.
+func latency(kind byte, d *archive.Delivery, at time.Time) time.Duration {
+	if kind == kindAgain {
+		return 0
+	}
+	return max(0, at.Sub(d.ReceivedAt))
+}
+
+func (in *Inbox) duplicate(d archive.Delivery, of int64, kind byte) archive.Delivery {
 	d.Outcome, d.DuplicateOf = archive.OutcomeDuplicate, in.ids.id(of)
 	d.Reason, d.Detail = archive.ReasonSeenBefore, "the same state of this run arrived as delivery "+d.DuplicateOf
 	d.Forwarding, d.HasBody, d.ID = "", false, ""
-	d.Latency = time.Since(d.ReceivedAt)
+	d.Latency = latency(kind, &d, time.Now())
 	return in.Log(d)
 }
 

@@ -3,6 +3,8 @@ package inbox
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/inbox/archive"
@@ -102,6 +105,52 @@ func TestRedeliver(t *testing.T) {
 		for _, id := range []string{"01KDX3V4T8Q2M5N7P9R1S3T5V7", "nonsense", ""} {
 			if _, err := in.Redeliver(t.Context(), id); !errors.Is(err, ErrNotFound) {
 				t.Errorf("redeliver %q: %v, want ErrNotFound", id, err)
+			}
+		}
+	})
+}
+
+// An unreadable delivery that is read again much later arrived when it did, and is a
+// measurement of nothing.
+func TestAcceptAgainMeasuresNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir, registry := t.TempDir(), prometheus.NewRegistry()
+		in := open(t, Options{Dir: dir, Metrics: registry})
+		old := in.LogUnreadable(archive.Delivery{Outcome: archive.OutcomeIgnored, Reason: "unreadable"}, []byte("{"))
+		pass(5 * time.Hour)
+		old, _, err := in.Get(t.Context(), old.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old.Run, old.State = runRef(1), spacelift.RunStateQueued
+		d, err := in.AcceptAgain(t.Context(), old, []byte("{}"))
+		if err != nil || d.Outcome != archive.OutcomeAccepted || d.ID == old.ID {
+			t.Fatalf("read again as %+v (%v)", d, err)
+		}
+		again, err := in.AcceptAgain(t.Context(), old, []byte("{}"))
+		if err != nil || again.DuplicateOf != d.ID {
+			t.Errorf("read twice as %+v (%v)", again, err)
+		}
+		target := &fakeTarget{}
+		stop := forward(t, in, target, ForwarderOptions{})
+		waitFor(t, in, func(h Health) bool { return h.Pending == 0 })
+		stop()
+		if got := values(t, registry); got["gantry_forwards_total/forwarded"] != 1 || got["gantry_forward_seconds"] != 0 {
+			t.Errorf("%v signals, %v measured", got["gantry_forwards_total/forwarded"], got["gantry_forward_seconds"])
+		}
+		closeInbox(t, in)
+		if err := os.Remove(filepath.Join(dir, archiveName)); err != nil { // so that the log alone says it
+			t.Fatal(err)
+		}
+		in = open(t, Options{Dir: dir})
+		found, _, err := in.List(t.Context(), archive.Filter{}, 0, "")
+		if err != nil || len(found) != 1 {
+			t.Errorf("the log says %+v (%v)", found, err)
+		}
+		for _, d := range append(found, d, again) {
+			if d.Latency != 0 || !d.ReceivedAt.Equal(old.ReceivedAt) {
+				t.Errorf("%+v", d)
 			}
 		}
 	})

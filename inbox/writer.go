@@ -41,7 +41,7 @@ const (
 // enqueue adds an event to the open batch. It returns its number, and the batch to
 // wait for. If the event is a repeat it is not ours: the number and the batch are
 // those of the first one, and the batch is nil if that is stored.
-func (in *Inbox) enqueue(d *archive.Delivery, body []byte) (n int64, ours bool, b *batch, err error) {
+func (in *Inbox) enqueue(d *archive.Delivery, body []byte, kind byte) (n int64, ours bool, b *batch, err error) {
 	k := repeats.KeyOf(d.Run, d.State, d.StateVersion)
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -58,7 +58,7 @@ func (in *Inbox) enqueue(d *archive.Delivery, body []byte) (n int64, ours bool, 
 	}
 	n = in.ids.next(time.Now())
 	in.window.Add(k, n)
-	return n, true, in.board(d, body, kindEvent, n, k), nil
+	return n, true, in.board(d, body, kind, n, k), nil
 }
 
 // board puts an event into the open batch. Called with mu held.

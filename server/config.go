@@ -21,6 +21,7 @@ import (
 // Inbox is the subset of *inbox.Inbox that the server uses.
 type Inbox interface {
 	Accept(context.Context, archive.Delivery, []byte) (archive.Delivery, error)
+	AcceptAgain(context.Context, archive.Delivery, []byte) (archive.Delivery, error)
 	Log(archive.Delivery) archive.Delivery
 	LogUnreadable(archive.Delivery, []byte) archive.Delivery
 	List(ctx context.Context, f archive.Filter, pageSize int, pageToken string) ([]archive.Delivery, string, error)

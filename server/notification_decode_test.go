@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -14,6 +17,7 @@ import (
 
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/gen/api"
+	"github.com/gantryhq/gantry/inbox"
 	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/openapi"
 	"github.com/gantryhq/gantry/server"
@@ -182,29 +186,32 @@ func setMember(body map[string]any, path string, value any) {
 // Gantry that can read them accepts them.
 func TestUnreadableEventsAreReadAgain(t *testing.T) {
 	r := newRig(t)
-	box := r.keepBodies()
+	box := r.upgrade()
 	good := example(t, "run_tracked_unconfirmed")
 	bad := edited(t, func(b map[string]any) { b["stateVersion"] = "five" })
 	got := r.receipt(bad)
 	if got.Outcome != api.OutcomeIgnored || *got.Reason != "unreadable" || *got.Detail != "stateVersion is a string, not an integer" {
 		t.Fatalf("got %s", show(got))
 	}
+	r.deliveries("") // brings the archive up to date
 	found := r.accounts()[0].Findings
 	if len(found) != 1 || found[0].Kind != "unreadable-events" || !strings.Contains(found[0].Summary, got.Delivery) {
 		t.Errorf("the findings are %+v", found)
 	}
 
 	again := func() (int, string) {
-		w := r.send("POST", "/v1/deliveries/"+got.Delivery+"/redeliveries", "", "Authorization", "Bearer "+operatorToken)
+		w := r.redeliver(got.Delivery)
 		return w.Code, w.Body.String()
 	}
 	if code, text := again(); code != 409 || !strings.Contains(text, "still-unreadable") || !strings.Contains(text, "stateVersion is a string") {
 		t.Errorf("redelivered: %d %s", code, text)
 	}
-	// As if another version could read it.
 	box.bodies[got.Delivery] = strings.ReplaceAll(good, `"acme"`, `"globex"`)
 	if code, text := again(); code != 409 || !strings.Contains(text, "a secret of account acme signed") {
 		t.Errorf("redelivered for another account: %d %s", code, text)
+	}
+	if found := r.accounts()[0].Findings; len(found) != 1 {
+		t.Errorf("before it could be read, the findings are %+v", found)
 	}
 	box.bodies[got.Delivery] = good
 	code, text := again()
@@ -242,30 +249,49 @@ func TestNoOtherAccountSignsWhatCannotBeRead(t *testing.T) {
 	wantProblem(t, r.deliver(acmeSecret, body), 401, "signature-of-other-account")
 }
 
-// keepingInbox keeps unreadable bodies.
-type keepingInbox struct {
-	server.Inbox
+// newerInbox has other bodies in place of some, as if this version could read them.
+type newerInbox struct {
+	*inbox.Inbox
 	bodies map[string]string
-	kept   map[string]archive.Delivery
 }
 
-// keepBodies gives the rig another server whose inbox keeps unreadable bodies.
-func (r *rig) keepBodies() *keepingInbox {
-	box := &keepingInbox{Inbox: r.inbox, bodies: map[string]string{}, kept: map[string]archive.Delivery{}}
+// upgrade gives the rig another server, over the same inbox, for a newerInbox.
+func (r *rig) upgrade() *newerInbox {
+	box := &newerInbox{r.inbox, map[string]string{}}
 	r.handler = r.serve(box)
 	return box
 }
 
-func (k *keepingInbox) LogUnreadable(d archive.Delivery, body []byte) archive.Delivery {
-	d = k.Log(d)
-	d.HasBody = true
-	k.bodies[d.ID], k.kept[d.ID] = string(body), d
-	return d
+func (n *newerInbox) Get(ctx context.Context, id string) (archive.Delivery, []byte, error) {
+	d, body, err := n.Inbox.Get(ctx, id)
+	if other, ok := n.bodies[id]; ok && body != nil {
+		body = []byte(other)
+	}
+	return d, body, err
 }
 
-func (k *keepingInbox) Get(ctx context.Context, id string) (archive.Delivery, []byte, error) {
-	if d, ok := k.kept[id]; ok {
-		return d, []byte(k.bodies[id]), nil
-	}
-	return k.Inbox.Get(ctx, id)
+// redeliver asks for an unreadable delivery to be read again.
+func (r *rig) redeliver(id string) *httptest.ResponseRecorder {
+	return r.send(http.MethodPost, "/v1/deliveries/"+id+"/redeliveries", "", "Authorization", "Bearer "+operatorToken)
+}
+
+// An event that is read again hours later answers nobody: it counts for no latency.
+func TestReadingAgainIsNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		box := r.upgrade()
+		id := r.receipt(edited(t, func(b map[string]any) { b["stateVersion"] = "five" })).Delivery
+		<-time.After(5 * time.Hour)
+		box.bodies[id] = example(t, "run_tracked_unconfirmed")
+		d := decode[api.Delivery](t, r.redeliver(id))
+		if d.Outcome != api.OutcomeAccepted || d.ID == id || d.LatencyMs > 1000 || time.Since(d.ReceivedAt) < 5*time.Hour {
+			t.Errorf("read again as %s", show(d))
+		}
+		if listed := r.deliveries("?outcome=accepted"); len(listed) != 1 || listed[0].ID != d.ID || listed[0].LatencyMs > 1000 {
+			t.Errorf("listed as %s", show(listed))
+		}
+		if text := r.metrics(); !strings.Contains(text, "gantry_webhook_ack_seconds_count 1\n") {
+			t.Errorf("other answers than that to the notification are measured:\n%s", text)
+		}
+	})
 }

@@ -84,6 +84,14 @@ func (f *frontDoor) vouch(r *request, d *archive.Delivery) (*notForUs, *refused)
 func (f *frontDoor) accept(ctx context.Context, d archive.Delivery, body []byte) (archive.Delivery, error) {
 	d.Latency = time.Since(d.ReceivedAt)
 	stored, err := f.inbox.Accept(ctx, d, body)
+	if err == nil {
+		f.metrics.ackLatency.Observe(time.Since(d.ReceivedAt).Seconds())
+	}
+	return f.count(ctx, d, stored, err)
+}
+
+// count counts and logs a delivery that the inbox stored, or didn't.
+func (f *frontDoor) count(ctx context.Context, d, stored archive.Delivery, err error) (archive.Delivery, error) {
 	if err != nil {
 		f.metrics.unavailable.Inc()
 		d.Outcome, d.Reason, d.Detail = archive.OutcomeUnavailable, reasonNotStored, "the inbox can't be written"
@@ -96,7 +104,6 @@ func (f *frontDoor) accept(ctx context.Context, d archive.Delivery, body []byte)
 	} else {
 		f.metrics.accepted.Inc()
 	}
-	f.metrics.ackLatency.Observe(time.Since(d.ReceivedAt).Seconds())
 	f.logDelivery(ctx, slog.LevelInfo, stored)
 	return stored, nil
 }
@@ -168,8 +175,9 @@ func (f *frontDoor) readAgain(ctx context.Context, d archive.Delivery, body []by
 	if d.Run.Account != signer {
 		return d, &stillUnreadableError{fmt.Sprintf("a secret of account %s signed a notification of account %s", signer, d.Run.Account)}
 	}
-	d.ID, d.Reason, d.Detail = "", "", ""
-	return f.accept(ctx, d, body)
+	d.Reason, d.Detail = "", ""
+	stored, err := f.inbox.AcceptAgain(ctx, d, body)
+	return f.count(ctx, d, stored, err)
 }
 
 // stillUnreadableError says why a delivery can't be accepted now either.
