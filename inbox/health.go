@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -24,8 +25,10 @@ type Health struct {
 	Pending       int // accepted, but not forwarded yet
 	OldestPending time.Time
 	Dead          int
-	Unreadable    int // ignored deliveries that LogUnreadable keeps
 	Damage        int // damaged files
+
+	// Unreadable sums up the deliveries that LogUnreadable keeps.
+	Unreadable map[spacelift.Account]archive.Unreadable
 
 	// Delayed has the accounts with so many new runs that these wait, and since when. Their
 	// other runs, and those of other accounts, don't wait.

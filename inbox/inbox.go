@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
@@ -166,9 +167,21 @@ func (in *Inbox) Accept(ctx context.Context, d archive.Delivery, body []byte) (a
 
 // AcceptAgain accepts a delivery that LogUnreadable kept, now that it can be read, like
 // Accept: as a new one that arrived when the old one did. It answers no sender, so it has
-// no latency.
+// no latency. The old one is unreadable no more.
 func (in *Inbox) AcceptAgain(ctx context.Context, d archive.Delivery, body []byte) (archive.Delivery, error) {
-	return in.accept(ctx, d, body, kindAgain)
+	stored, err := in.accept(ctx, d, body, kindAgain)
+	if err != nil {
+		return stored, err
+	}
+	uid, err := ulid.ParseStrict(d.ID)
+	if err == nil {
+		n, _ := splitID(uid)
+		err = in.archive.SetRead(ctx, n)
+	}
+	if err != nil {
+		in.log.Warn("inbox: cannot note that an unreadable delivery was read; redeliver it once more", "delivery", d.ID, "error", err)
+	}
+	return stored, nil
 }
 
 func (in *Inbox) accept(ctx context.Context, d archive.Delivery, body []byte, kind byte) (archive.Delivery, error) {

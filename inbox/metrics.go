@@ -60,6 +60,12 @@ func newMetrics(in *Inbox, registry prometheus.Registerer) (*metrics, error) {
 		return max(0, time.Since(h.OldestPending).Seconds())
 	})
 	gauge("gantry_inbox_dead", "Accepted events that Temporal refused permanently.", func(h Health) float64 { return float64(h.Dead) })
+	gauge("gantry_inbox_unreadable", "Authentic events that Gantry could not read, and whose bodies are kept.", func(h Health) (sum float64) {
+		for _, u := range h.Unreadable {
+			sum += float64(u.Count)
+		}
+		return sum
+	})
 	gauge("gantry_inbox_disk_bytes", "Size of the inbox's log and archive.", func(Health) float64 { return float64(in.archive.Size() + in.records.Stats().Bytes) })
 	gauge("gantry_inbox_writable", "1 while the inbox can store events, 0 while it answers them 503.", func(h Health) float64 { return truth(h.Writable) })
 	gauge("gantry_inbox_damage", "Damaged files found since the start, until they are deleted; whatever was readable is kept.", func(h Health) float64 { return float64(h.Damage) })

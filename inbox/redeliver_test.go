@@ -155,3 +155,55 @@ func TestAcceptAgainMeasuresNothing(t *testing.T) {
 		}
 	})
 }
+
+// Unreadable deliveries are counted by account, even after a restart, until they are read.
+func TestUnreadableIsCountedUntilItIsRead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		in := open(t, Options{Dir: dir})
+		var ids []string
+		begin := time.Now().UTC()
+		for i := range 3 {
+			d := notice(runRef(i), 0, "")
+			d.Outcome, d.Reason = archive.OutcomeIgnored, "unreadable"
+			ids = append(ids, in.LogUnreadable(d, []byte("{")).ID)
+			pass(time.Hour)
+		}
+		closeInbox(t, in)
+		registry := prometheus.NewRegistry()
+		in = open(t, Options{Dir: dir, Metrics: registry})
+		want := func(n int, newest string) {
+			t.Helper()
+			found := in.Health().Unreadable
+			if u := found["acme"]; u.Count != n || n > 0 && (!u.First.Equal(begin) || u.Newest.ID != newest) || len(found) != min(n, 1) {
+				t.Errorf("health says %+v, want %d and %s", found, n, newest)
+			}
+			if got := values(t, registry)["gantry_inbox_unreadable"]; got != float64(n) {
+				t.Errorf("the gauge is %v, want %d", got, n)
+			}
+		}
+		want(3, ids[2])
+		read := func(id string, version int, outcome archive.Outcome) {
+			t.Helper()
+			d, body, err := in.Get(t.Context(), id)
+			if err != nil || len(body) == 0 {
+				t.Fatalf("%+v, %d bytes (%v)", d, len(body), err)
+			}
+			d.StateVersion, d.State = version, life[version]
+			if d, err = in.AcceptAgain(t.Context(), d, body); err != nil || d.Outcome != outcome {
+				t.Errorf("read again as %+v (%v)", d, err)
+			}
+		}
+		read(ids[2], 1, archive.OutcomeAccepted)
+		want(2, ids[1])
+		accept(t, in, notice(runRef(1), 1, life[1])) // the sender repeated it
+		read(ids[1], 1, archive.OutcomeDuplicate)
+		want(1, ids[0])
+		read(ids[0], 1, archive.OutcomeAccepted)
+		want(0, "")
+		closeInbox(t, in)
+		in = open(t, Options{Dir: dir, Metrics: registry})
+		want(0, "")
+	})
+}

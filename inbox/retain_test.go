@@ -296,8 +296,8 @@ func TestUnreadableBodiesAreKept(t *testing.T) {
 					t.Errorf("%s: number %d is %+v with %d bytes (%v)", when, i, d, len(body), err)
 				}
 			}
-			if h := in.Health(); h.Unreadable != kept {
-				t.Errorf("%s: health says %d", when, h.Unreadable)
+			if n := in.Health().Unreadable[""].Count; n != kept {
+				t.Errorf("%s: health says %d", when, n)
 			}
 		}
 		check("immediately", 30)

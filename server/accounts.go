@@ -162,10 +162,11 @@ func (h *handlers) noticed(account spacelift.Account, now time.Time) (all []reco
 	if f, ok := h.door.proxied.finding(account, now); ok {
 		all = append(all, f)
 	}
-	if f, ok := h.door.unreadable.finding(account, now); ok {
-		all = append(all, f)
+	health := h.inbox.Health()
+	if u := health.Unreadable[account]; u.Count > 0 && now.Sub(u.Newest.ReceivedAt) < unreadableStays {
+		all = append(all, unreadableEvents(account, u))
 	}
-	if since := h.inbox.Health().Delayed[account]; !since.IsZero() {
+	if since := health.Delayed[account]; !since.IsZero() {
 		all = append(all, delayedRuns(account, since))
 	}
 	if h.configurationProblem != nil {

@@ -219,6 +219,9 @@ func TestUnreadableEventsAreReadAgain(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &d); err != nil || code != 202 || d.Outcome != api.OutcomeAccepted || *d.State != "UNCONFIRMED" || *d.Forwarding != api.ForwardingPending {
 		t.Errorf("redelivered by a version that can read it: %d %s", code, text)
 	}
+	if found := r.accounts()[0].Findings; len(found) != 0 {
+		t.Errorf("after it was read, the findings are %+v", found)
+	}
 }
 
 // TestBodiesThatCannotBeReadAreKept: byte for byte; those of other ignored events

@@ -114,7 +114,6 @@ func (f *frontDoor) ignore(ctx context.Context, d archive.Delivery, body []byte,
 	d.Outcome, d.Reason, d.Detail, d.Latency = archive.OutcomeIgnored, why.reason, why.detail, time.Since(d.ReceivedAt)
 	if why.mayBecomeReadable() {
 		d = f.inbox.LogUnreadable(d, body)
-		f.unreadable.add(d)
 	} else {
 		d = f.inbox.Log(d)
 	}

@@ -42,7 +42,6 @@ type frontDoor struct {
 	refusals   *refusalLimiter
 	bodies     *budget
 	mismatches *mismatchDetector
-	unreadable *unreadableEvents
 	proxied    untrustedProxies
 	inbox      Inbox
 	metrics    *metrics
@@ -55,7 +54,7 @@ func newFrontDoor(cfg Config, box Inbox, m *metrics, log *slog.Logger) (*frontDo
 	}
 	f := &frontDoor{
 		sources: sources{cfg.TrustedProxies}, refusals: newRefusalLimiter(cfg.Refusals), bodies: newBudget(),
-		mismatches: newMismatchDetector(cfg.Accounts, log), unreadable: newUnreadableEvents(), inbox: box, metrics: m, log: log,
+		mismatches: newMismatchDetector(cfg.Accounts, log), inbox: box, metrics: m, log: log,
 	}
 	for _, a := range cfg.Accounts {
 		if f.account(a.Name) != nil {

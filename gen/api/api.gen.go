@@ -859,7 +859,7 @@ type Delivery struct {
 	// ID Delivery id. Its last 12 characters name the replica.
 	ID string `json:"id"`
 
-	// LatencyMs Time from the request to its answer, in milliseconds.
+	// LatencyMs Time from the request to its answer, in milliseconds; 0 for one that was read again later.
 	LatencyMs float32 `json:"latencyMs"`
 
 	// Outcome Gantry's answer to a request to `/webhook`: `accepted` (stored), `duplicate` (received before), `ignored`

@@ -441,7 +441,8 @@ type ClientInterface interface {
 	// has received, so a repeat changes nothing.
 	//
 	// An ignored delivery with a body could not be read. Gantry reads it again: a newer version may accept it as a new
-	// delivery, and answers with that. Other ignored deliveries and refused ones hold no event.
+	// delivery, and answers with that; the ignored one then has no body any more. Other ignored deliveries and refused
+	// ones hold no event.
 	//
 	// If the setting `peers` names the replicas, Gantry passes the request on to the replica that has the delivery.
 	//
@@ -1277,7 +1278,8 @@ func (c *Client) GetDelivery(ctx context.Context, delivery DeliveryPath, reqEdit
 // has received, so a repeat changes nothing.
 //
 // An ignored delivery with a body could not be read. Gantry reads it again: a newer version may accept it as a new
-// delivery, and answers with that. Other ignored deliveries and refused ones hold no event.
+// delivery, and answers with that; the ignored one then has no body any more. Other ignored deliveries and refused
+// ones hold no event.
 //
 // If the setting `peers` names the replicas, Gantry passes the request on to the replica that has the delivery.
 //
@@ -4574,7 +4576,8 @@ type ClientWithResponsesInterface interface {
 	// has received, so a repeat changes nothing.
 	//
 	// An ignored delivery with a body could not be read. Gantry reads it again: a newer version may accept it as a new
-	// delivery, and answers with that. Other ignored deliveries and refused ones hold no event.
+	// delivery, and answers with that; the ignored one then has no body any more. Other ignored deliveries and refused
+	// ones hold no event.
 	//
 	// If the setting `peers` names the replicas, Gantry passes the request on to the replica that has the delivery.
 	//
@@ -8744,7 +8747,8 @@ func (c *ClientWithResponses) GetDeliveryWithResponse(ctx context.Context, deliv
 // has received, so a repeat changes nothing.
 //
 // An ignored delivery with a body could not be read. Gantry reads it again: a newer version may accept it as a new
-// delivery, and answers with that. Other ignored deliveries and refused ones hold no event.
+// delivery, and answers with that; the ignored one then has no body any more. Other ignored deliveries and refused
+// ones hold no event.
 //
 // If the setting `peers` names the replicas, Gantry passes the request on to the replica that has the delivery.
 //

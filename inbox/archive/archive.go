@@ -19,6 +19,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/gantryhq/gantry/folder"
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 const (
@@ -58,9 +59,10 @@ type Options struct {
 
 // DB is an open archive.
 type DB struct {
-	opts             Options
-	dead, unreadable atomic.Int64
-	through          atomic.Uint64
+	opts       Options
+	dead       atomic.Int64
+	unreadable atomic.Pointer[map[spacelift.Account]Unreadable]
+	through    atomic.Uint64
 
 	mu      sync.Mutex             // of writing
 	w       *sql.DB                // with mu
@@ -171,9 +173,6 @@ func (a *DB) Rewind(through uint64) { a.through.Store(min(a.through.Load(), thro
 
 // Dead counts the deliveries that are dead.
 func (a *DB) Dead() int { return int(a.dead.Load()) }
-
-// Unreadable counts the ignored deliveries that have their bodies.
-func (a *DB) Unreadable() int { return int(a.unreadable.Load()) }
 
 // Row is a delivery as the archive keeps it.
 type Row struct {
@@ -301,14 +300,12 @@ func (a *DB) write(ctx context.Context, b *Batch) error {
 
 // count counts the deliveries that need attention.
 func (a *DB) count(ctx context.Context) error {
-	for st, n := range map[int]*atomic.Int64{dead: &a.dead, unreadable: &a.unreadable} {
-		var found int64
-		if err := a.w.QueryRowContext(ctx, "SELECT count(*) FROM deliveries WHERE status = ?", st).Scan(&found); err != nil {
-			return err
-		}
-		n.Store(found)
+	var found int64
+	if err := a.w.QueryRowContext(ctx, "SELECT count(*) FROM deliveries WHERE status = ?", dead).Scan(&found); err != nil {
+		return err
 	}
-	return nil
+	a.dead.Store(found)
+	return a.countUnreadable(ctx)
 }
 
 // Trim deletes the oldest deliveries beyond their budgets, now or now and then. first is

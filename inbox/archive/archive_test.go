@@ -149,8 +149,8 @@ func TestTrimKeepsToEachBudget(t *testing.T) {
 	if err := a.Write(t.Context(), &b); err != nil {
 		t.Fatal(err)
 	}
-	if a.Dead() != 10 || a.Unreadable() != 10 {
-		t.Errorf("%d are dead, and %d unreadable", a.Dead(), a.Unreadable())
+	if n := a.Unreadable()["acme"].Count; a.Dead() != 10 || n != 10 {
+		t.Errorf("%d are dead, and %d unreadable", a.Dead(), n)
 	}
 	lost, err := a.Trim(t.Context(), 0, false)
 	if err != nil || len(lost) != 8 || lost[0]>>16 != 3 {
