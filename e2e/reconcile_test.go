@@ -1,10 +1,13 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -393,4 +396,46 @@ func (w *world) neverOverlap(c client.Client) {
 			w.t.Errorf("a tick began at %s, the one before ended at %s", began, ended)
 		}
 	}
+}
+
+// Events that damage of the inbox lost are made up for: Reconcile finds their run, and the
+// damage is a finding until its file is deleted.
+func TestReconcileFindsWhatDamageLost(t *testing.T) {
+	w := newWorld(t, autoStack)
+	p := w.serve()
+	w.temporal.Stop()
+	id := w.push("network-prod", 1)
+	w.eventually("events of the run wait in the inbox", func(ctx context.Context) error {
+		r, err := w.client.ListDeliveriesWithResponse(ctx, &api.ListDeliveriesParams{Run: new(string(id)), Forwarding: new(api.ForwardingPending)})
+		if err == nil && (r.JSON200 == nil || !slices.ContainsFunc(r.JSON200.Deliveries, func(d api.Delivery) bool { return d.State != nil && *d.State == "UNCONFIRMED" })) {
+			err = fmt.Errorf("%d %s", r.StatusCode(), r.Body)
+		}
+		return err
+	})
+	p.interrupt()
+	w.silence()
+	segments, err := filepath.Glob(filepath.Join(w.dir, "inbox", "*.wal"))
+	w.must(err)
+	for _, segment := range segments {
+		content, err := os.ReadFile(segment)
+		w.must(err)
+		w.must(os.WriteFile(segment, bytes.ReplaceAll(content, []byte(id), []byte(strings.ToLower(string(id)))), 0o600))
+	}
+
+	w.startTemporal()
+	w.serveReconciling()
+	if run := w.phase("network-prod", id, api.PhaseDone); run.State != "FINISHED" || !slices.ContainsFunc(run.Timeline, func(e api.TimelineEntry) bool { return e.Kind == "repair" }) {
+		t.Errorf("ended as %s: %+v", run.State, run.Timeline)
+	}
+	if n := w.confirmations(); n != 1 {
+		t.Errorf("confirmed %d times, want once", n)
+	}
+	damaged := func(a api.Account) bool { return finding(a, reconcile.FindingInboxDamaged) }
+	w.account("the damage is a finding", damaged)
+	aside, err := filepath.Glob(filepath.Join(w.dir, "inbox", "*.damaged-*"))
+	w.must(err)
+	for _, file := range aside {
+		w.must(os.Remove(file))
+	}
+	w.account("the finding is over", func(a api.Account) bool { return !damaged(a) })
 }

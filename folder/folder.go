@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -86,7 +87,17 @@ func Replace(path string, content []byte, mode os.FileMode, accept func(written 
 	return nil
 }
 
+const (
+	asideMark = ".damaged-"
+	asideTime = "20060102T150405.000Z"
+)
+
 // Aside returns a name for a damaged file beside its own, with the time.
-func Aside(path string) string {
-	return path + ".damaged-" + time.Now().UTC().Format("20060102T150405.000Z")
+func Aside(path string) string { return path + asideMark + time.Now().UTC().Format(asideTime) }
+
+// PutAside returns the time in a name that Aside returned; of any other name, zero.
+func PutAside(name string) time.Time {
+	_, text, _ := strings.Cut(filepath.Base(name), asideMark)
+	at, _ := time.Parse(asideTime, text)
+	return at
 }

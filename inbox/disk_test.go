@@ -347,7 +347,7 @@ func TestAFailedWriteThatTearsAnEventIsReported(t *testing.T) {
 		disk.set(func() { disk.writes = nil })
 		pass(3 * time.Second)
 		synctest.Wait()
-		if h := in.Health(); !h.Writable || h.Damage != 1 || !strings.Contains(h.Problem, "is damaged") || !strings.Contains(log.String(), "damage was found") {
+		if h := in.Health(); !h.Writable || len(h.Damage) != 1 || !strings.Contains(h.Problem, "is damaged") || !strings.Contains(log.String(), "damage was found") {
 			t.Errorf("health %+v", h)
 		}
 	})

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gantryhq/gantry/folder"
 	"github.com/gantryhq/gantry/inbox/archive"
-	"github.com/gantryhq/gantry/inbox/wal"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -18,14 +18,14 @@ import (
 type Health struct {
 	// Writable is true while events can be accepted.
 	Writable bool
-	// Problem is the reason why they can't, or the damage found since the start whose
-	// files still exist; empty without either.
+	// Problem is the reason why they can't, or the damage whose files still exist; empty
+	// without either.
 	Problem string
 
 	Pending       int // accepted, but not forwarded yet
 	OldestPending time.Time
 	Dead          int
-	Damage        int // damaged files
+	Damage        []Damage
 
 	// Unreadable sums up the deliveries that LogUnreadable keeps.
 	Unreadable map[spacelift.Account]archive.Unreadable
@@ -39,19 +39,26 @@ type Health struct {
 	LastForwardError string // the last one, even after Temporal has recovered
 }
 
+// Damage is a damaged file that was put aside, as long as it exists.
+type Damage struct {
+	File  string
+	What  string // a clause
+	Since time.Time
+}
+
 // Health returns the inbox's health.
 func (in *Inbox) Health() Health {
 	at := in.oldestPending()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.damage = slices.DeleteFunc(in.damage, func(d wal.Damage) bool {
+	in.damage = slices.DeleteFunc(in.damage, func(d Damage) bool {
 		_, err := os.Stat(d.File)
 		return errors.Is(err, fs.ErrNotExist)
 	})
 	down := in.down(time.Now())
 	h := Health{
 		Writable: in.unavailable() == nil, Pending: in.pending, OldestPending: at,
-		Dead: in.archive.Dead(), Unreadable: in.archive.Unreadable(), Damage: len(in.damage),
+		Dead: in.archive.Dead(), Unreadable: in.archive.Unreadable(), Damage: slices.Clone(in.damage),
 		ForwarderDown: down, LastForwardError: in.lastError, Delayed: in.queue.Delayed(),
 	}
 	if down {
@@ -84,9 +91,9 @@ func (in *Inbox) oldestPending() time.Time {
 }
 
 // report notes damage.
-func (in *Inbox) report(d wal.Damage) {
+func (in *Inbox) report(file, what string) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.damage = append(in.damage, d)
-	in.log.Error("inbox: damage was found", "damage", d.What)
+	in.damage = append(in.damage, Damage{file, what, folder.PutAside(file)})
+	in.log.Error("inbox: damage was found", "damage", what)
 }

@@ -95,9 +95,9 @@ type Inbox struct {
 	failing    time.Time     // of the forwarder: the first failure after the last success
 	lastError  string
 	closed     bool
-	problem    error        // why no event can be stored; nil if it can
-	since      time.Time    // of the problem
-	damage     []wal.Damage // reported until somebody deletes the file
+	problem    error     // why no event can be stored; nil if it can
+	since      time.Time // of the problem
+	damage     []Damage  // reported until somebody deletes the file
 
 	kick chan struct{} // there is work for the writer
 	stop chan struct{}

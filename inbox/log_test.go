@@ -168,7 +168,7 @@ func TestDamageIsReportedAndWhatIsReadableIsKept(t *testing.T) {
 			accept(t, in, notice(runRef(n), 0, spacelift.RunStateQueued))
 			closeInbox(t, in)
 			in = open(t, Options{Dir: dir, segment: 64 << 10})
-			if h := in.Health(); h.Problem != "" || h.Pending != 1 {
+			if h := in.Health(); len(h.Damage) != 1 || h.Pending != 1 {
 				t.Errorf("after another start: %+v", h)
 			}
 			check("after another start")
@@ -185,10 +185,25 @@ func TestDamageIsReportedUntilTheFileIsGone(t *testing.T) {
 		registry := prometheus.NewRegistry()
 		in := open(t, Options{Dir: dir, segment: 64 << 10, Metrics: registry})
 		pass(time.Minute)
-		if n := values(t, registry)["gantry_inbox_damage"]; n != 1 {
-			t.Fatalf("%v files are reported, want 1", n)
-		}
 		aside, _ := filepath.Glob(filepath.Join(dir, "*.damaged-*"))
+		found := time.Now().Add(-time.Minute)
+		check := func(when string) {
+			t.Helper()
+			h := in.Health()
+			if n := values(t, registry)["gantry_inbox_damage"]; n != 1 || len(h.Damage) != 1 || len(aside) != 1 {
+				t.Fatalf("%s, %v files are reported, %+v, of %v; want 1", when, n, h.Damage, aside)
+			}
+			if d := h.Damage[0]; d.File != aside[0] || !strings.Contains(h.Problem, aside[0]) || d.Since.Sub(found).Abs() > time.Second {
+				t.Errorf("%s, %+v is reported, and %q, want %s since %s", when, d, h.Problem, aside[0], found)
+			}
+		}
+		check("at first")
+		for range 2 {
+			closeInbox(t, in)
+			pass(time.Hour)
+			in = open(t, Options{Dir: dir, segment: 64 << 10, Metrics: registry})
+			check("after a restart")
+		}
 		for _, name := range aside {
 			if err := os.Remove(name); err != nil {
 				t.Fatal(err)
@@ -196,7 +211,7 @@ func TestDamageIsReportedUntilTheFileIsGone(t *testing.T) {
 		}
 		pass(2 * time.Second)
 		synctest.Wait()
-		if h := in.Health(); h.Damage != 0 || h.Problem != "" {
+		if h := in.Health(); len(h.Damage) != 0 || h.Problem != "" {
 			t.Errorf("health %+v after the file was deleted", h)
 		}
 	})
@@ -244,6 +259,11 @@ func TestArchiveIsNotNeeded(t *testing.T) {
 				if err != nil || d.Run != runRef(i) || d.Forwarding != want || len(body) == 0 {
 					t.Fatalf("number %d is %+v with %d bytes (%v)", i, d, len(body), err)
 				}
+			}
+			closeInbox(t, in)
+			in = open(t, Options{Dir: dir})
+			if h := in.Health(); (len(h.Damage) == 0) != c.silent || len(h.Damage) > 1 {
+				t.Errorf("after another start: %+v", h.Damage)
 			}
 		})
 	}

@@ -68,7 +68,7 @@ func newMetrics(in *Inbox, registry prometheus.Registerer) (*metrics, error) {
 	})
 	gauge("gantry_inbox_disk_bytes", "Size of the inbox's log and archive.", func(Health) float64 { return float64(in.archive.Size() + in.records.Stats().Bytes) })
 	gauge("gantry_inbox_writable", "1 while the inbox can store events, 0 while it answers them 503.", func(h Health) float64 { return truth(h.Writable) })
-	gauge("gantry_inbox_damage", "Damaged files found since the start, until they are deleted; whatever was readable is kept.", func(h Health) float64 { return float64(h.Damage) })
+	gauge("gantry_inbox_damage", "Damaged files that were put aside, until they are deleted; whatever was readable is kept.", func(h Health) float64 { return float64(len(h.Damage)) })
 	gauge("gantry_forwarder_up", "1 while Temporal accepts signals.", func(h Health) float64 { return truth(!h.ForwarderDown) })
 	if registry == nil {
 		return m, nil

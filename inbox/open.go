@@ -77,7 +77,18 @@ func (in *Inbox) openFiles(ctx context.Context) error {
 	if in.lock, err = folder.Lock(ctx, dir, in.opts.LockWait); err != nil {
 		return err
 	}
-	in.records = wal.New(wal.Options{Dir: dir, Pending: isEvent, Damaged: in.report, Segment: in.opts.segment, OpenFile: in.opts.openFile})
+	earlier, err := filepath.Glob(filepath.Join(dir, "*.damaged-*"))
+	for _, file := range earlier {
+		if at := folder.PutAside(file); !at.IsZero() { // otherwise it belongs to one of the others
+			in.report(file, fmt.Sprintf("the damaged file of %s is still there: %s", at.Format(time.RFC3339), file))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	in.records = wal.New(wal.Options{
+		Dir: dir, Pending: isEvent, Damaged: func(d wal.Damage) { in.report(d.File, d.What) }, Segment: in.opts.segment, OpenFile: in.opts.openFile,
+	})
 	if err := in.openArchive(ctx); err != nil {
 		return err
 	}
@@ -89,7 +100,7 @@ func (in *Inbox) openFiles(ctx context.Context) error {
 func (in *Inbox) openArchive(ctx context.Context) error {
 	open := func() (err error) {
 		in.archive, err = archive.Open(ctx, archive.Options{Path: filepath.Join(in.opts.Dir, archiveName), Keep: in.opts.Archive, Turn: in.turn,
-			Damaged: func(file, what string) { in.report(wal.Damage{File: file, What: what}) }})
+			Damaged: in.report})
 		return err
 	}
 	err := open()
@@ -139,7 +150,7 @@ func (in *Inbox) replay(ctx context.Context) error {
 		return err
 	}
 	for _, d := range found {
-		in.report(d)
+		in.report(d.File, d.What)
 	}
 	st := in.records.Stats()
 	in.archive.Rewind(st.Next - 1)

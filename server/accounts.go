@@ -152,7 +152,7 @@ func (h *handlers) latestReport(ctx context.Context, account spacelift.Account) 
 }
 
 // noticedKinds are the findings that need no report of Reconcile.
-var noticedKinds = []reconcile.FindingKind{reconcile.FindingSecretMismatch, reconcile.FindingUntrustedProxy, reconcile.FindingUnreadableEvents, reconcile.FindingNewRunsDelayed, reconcile.FindingConfiguration}
+var noticedKinds = []reconcile.FindingKind{reconcile.FindingSecretMismatch, reconcile.FindingUntrustedProxy, reconcile.FindingUnreadableEvents, reconcile.FindingInboxDamaged, reconcile.FindingNewRunsDelayed, reconcile.FindingConfiguration}
 
 // noticed returns what this replica noticed itself, without Temporal.
 func (h *handlers) noticed(account spacelift.Account, now time.Time) (all []reconcile.Finding) {
@@ -165,6 +165,9 @@ func (h *handlers) noticed(account spacelift.Account, now time.Time) (all []reco
 	health := h.inbox.Health()
 	if u := health.Unreadable[account]; u.Count > 0 && now.Sub(u.Newest.ReceivedAt) < unreadableStays {
 		all = append(all, unreadableEvents(account, u))
+	}
+	if len(health.Damage) > 0 {
+		all = append(all, inboxDamaged(h.replica, account, health.Damage))
 	}
 	if since := health.Delayed[account]; !since.IsZero() {
 		all = append(all, delayedRuns(account, since))

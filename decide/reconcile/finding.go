@@ -21,9 +21,9 @@ type Finding struct {
 type FindingKind string
 
 // The kinds of findings. A replica notices FindingSecretMismatch, FindingUntrustedProxy,
-// FindingUnreadableEvents, FindingNewRunsDelayed, FindingConfiguration and
-// FindingReconcileOverdue itself, and
-// asks Temporal for FindingRunBypassed; Reconcile finds the others.
+// FindingUnreadableEvents, FindingInboxDamaged, FindingNewRunsDelayed, FindingConfiguration
+// and FindingReconcileOverdue itself, and asks Temporal for FindingRunBypassed; Reconcile
+// finds the others.
 const (
 	FindingWebhookMissing    FindingKind = "webhook-missing"
 	FindingWebhookUnreadable FindingKind = "webhook-unreadable"
@@ -33,6 +33,7 @@ const (
 	FindingSecretMismatch    FindingKind = "secret-mismatch"
 	FindingUntrustedProxy    FindingKind = "untrusted-proxy"
 	FindingUnreadableEvents  FindingKind = "unreadable-events"
+	FindingInboxDamaged      FindingKind = "inbox-damaged"
 	FindingNewRunsDelayed    FindingKind = "new-runs-delayed"
 	FindingConfiguration     FindingKind = "configuration-not-in-effect"
 	FindingReconcileOverdue  FindingKind = "reconcile-overdue"
@@ -47,7 +48,7 @@ const (
 // FindingKinds lists all kinds.
 var FindingKinds = []FindingKind{
 	FindingWebhookMissing, FindingWebhookUnreadable, FindingWebhookDisabled, FindingSilence, FindingSpaceliftFails,
-	FindingSecretMismatch, FindingUntrustedProxy, FindingUnreadableEvents, FindingNewRunsDelayed, FindingConfiguration, FindingReconcileOverdue, FindingExecutionStuck, FindingRunsVanished,
+	FindingSecretMismatch, FindingUntrustedProxy, FindingUnreadableEvents, FindingInboxDamaged, FindingNewRunsDelayed, FindingConfiguration, FindingReconcileOverdue, FindingExecutionStuck, FindingRunsVanished,
 	FindingUnknownParent, FindingMisspeltLabel, FindingNotEnforced, FindingRunBypassed,
 }
 
@@ -63,7 +64,7 @@ const (
 // Severity returns the severity of a kind.
 func (k FindingKind) Severity() Severity {
 	switch k {
-	case FindingWebhookUnreadable, FindingUntrustedProxy, FindingUnreadableEvents, FindingConfiguration, FindingRunsVanished, FindingUnknownParent, FindingMisspeltLabel, FindingNotEnforced:
+	case FindingWebhookUnreadable, FindingUntrustedProxy, FindingUnreadableEvents, FindingInboxDamaged, FindingConfiguration, FindingRunsVanished, FindingUnknownParent, FindingMisspeltLabel, FindingNotEnforced:
 		return SeverityWarning
 	}
 	return SeverityCritical

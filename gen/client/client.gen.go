@@ -118,7 +118,7 @@ type ClientInterface interface {
 	//
 	// The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
 	// whether the webhook is on, and which findings an operator should act on. Each replica reports `secret-mismatch`,
-	// `untrusted-proxy`, `unreadable-events`, `new-runs-delayed`, `configuration-not-in-effect` and `reconcile-overdue` on its own; all replicas agree on the rest. While Temporal is
+	// `untrusted-proxy`, `unreadable-events`, `inbox-damaged`, `new-runs-delayed`, `configuration-not-in-effect` and `reconcile-overdue` on its own; all replicas agree on the rest. While Temporal is
 	// unavailable, the answer has what this replica knows, and `unknown` names the rest. A caller without a role for the whole
 	// account gets its name alone.
 	//
@@ -635,7 +635,7 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 //
 // The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
 // whether the webhook is on, and which findings an operator should act on. Each replica reports `secret-mismatch`,
-// `untrusted-proxy`, `unreadable-events`, `new-runs-delayed`, `configuration-not-in-effect` and `reconcile-overdue` on its own; all replicas agree on the rest. While Temporal is
+// `untrusted-proxy`, `unreadable-events`, `inbox-damaged`, `new-runs-delayed`, `configuration-not-in-effect` and `reconcile-overdue` on its own; all replicas agree on the rest. While Temporal is
 // unavailable, the answer has what this replica knows, and `unknown` names the rest. A caller without a role for the whole
 // account gets its name alone.
 //
@@ -4217,7 +4217,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
 	// whether the webhook is on, and which findings an operator should act on. Each replica reports `secret-mismatch`,
-	// `untrusted-proxy`, `unreadable-events`, `new-runs-delayed`, `configuration-not-in-effect` and `reconcile-overdue` on its own; all replicas agree on the rest. While Temporal is
+	// `untrusted-proxy`, `unreadable-events`, `inbox-damaged`, `new-runs-delayed`, `configuration-not-in-effect` and `reconcile-overdue` on its own; all replicas agree on the rest. While Temporal is
 	// unavailable, the answer has what this replica knows, and `unknown` names the rest. A caller without a role for the whole
 	// account gets its name alone.
 	//
@@ -8196,7 +8196,7 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 //
 // The configured accounts in order: when Gantry last compared their runs with Spacelift and what it repaired,
 // whether the webhook is on, and which findings an operator should act on. Each replica reports `secret-mismatch`,
-// `untrusted-proxy`, `unreadable-events`, `new-runs-delayed`, `configuration-not-in-effect` and `reconcile-overdue` on its own; all replicas agree on the rest. While Temporal is
+// `untrusted-proxy`, `unreadable-events`, `inbox-damaged`, `new-runs-delayed`, `configuration-not-in-effect` and `reconcile-overdue` on its own; all replicas agree on the rest. While Temporal is
 // unavailable, the answer has what this replica knows, and `unknown` names the rest. A caller without a role for the whole
 // account gets its name alone.
 //
