@@ -267,13 +267,18 @@ func (a *DB) write(ctx context.Context, b *Batch) error {
 			_, err = tx.ExecContext(ctx, query, args...)
 		}
 	}
-	for _, res := range b.results {
-		exec("UPDATE deliveries SET status = ?, attempts = ?, forwarded = ?, error = ? WHERE n = ?",
-			statusOf(OutcomeAccepted, res.Forwarding), res.Attempts, res.ForwardedAt, res.Error, res.Number)
-	}
-	insert, prepared := tx.PrepareContext(ctx, insertRow)
-	if err = errors.Join(err, prepared); err != nil {
+	insert, err := tx.PrepareContext(ctx, insertRow)
+	if err != nil {
 		return err
+	}
+	update, err := tx.PrepareContext(ctx, "UPDATE deliveries SET status = ?, attempts = ?, forwarded = ?, error = ? WHERE n = ?")
+	if err != nil {
+		return err
+	}
+	for _, res := range b.results {
+		if _, err := update.ExecContext(ctx, statusOf(OutcomeAccepted, res.Forwarding), res.Attempts, res.ForwardedAt, res.Error, res.Number); err != nil {
+			return err
+		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(b.rows)) { // SQLite appends in order
 		r := b.rows[n]
