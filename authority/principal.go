@@ -2,6 +2,7 @@ package authority
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gantryhq/gantry/decide"
@@ -61,6 +62,22 @@ func (p Principal) Depends(needed Role, account string) bool {
 	return slices.ContainsFunc(p.Grants, func(g Grant) bool {
 		return g.Role.Includes(needed) && g.Where.HoldsIn(account) && g.Where.needsStack()
 	})
+}
+
+// StackNames returns the ids of stacks that the caller's role is bound to by name, and
+// reports whether it holds only for these and for stacks of bound spaces and labels.
+func (p Principal) StackNames(needed Role) (ids []string, all bool) {
+	for _, g := range p.Grants {
+		switch {
+		case !g.Role.Includes(needed):
+		case g.Where.needsStack():
+		case g.Where.WholeAccounts() || strings.Contains(strings.Join(g.Where.Stacks, ""), "*"):
+			return nil, false
+		default:
+			ids = append(ids, g.Where.Stacks...)
+		}
+	}
+	return ids, true
 }
 
 // May reports whether the caller has a role for a stack.

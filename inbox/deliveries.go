@@ -12,6 +12,7 @@ import (
 
 	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/inbox/repeats"
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // The errors of the delivery log.
@@ -187,7 +188,7 @@ func (in *Inbox) Redeliver(ctx context.Context, id string) (archive.Delivery, er
 // RedeliverDead puts dead deliveries into their queues again, in the order
 // accepted, and returns how many: those for which only reports true, or all if it
 // is nil.
-func (in *Inbox) RedeliverDead(ctx context.Context, only func(archive.Delivery) bool) (n int, err error) {
+func (in *Inbox) RedeliverDead(ctx context.Context, only func(run spacelift.RunRef, reason string) bool) (n int, err error) {
 	var dead []archive.Row
 	if err = in.refresh(ctx); err == nil {
 		dead, _, err = in.archive.List(ctx, archive.Filter{Forwarding: archive.ForwardingDead, Only: only}, math.MaxInt64, math.MaxInt32)

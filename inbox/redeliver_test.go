@@ -49,7 +49,7 @@ func TestRefusedEventDiesAlone(t *testing.T) {
 		}
 
 		target.change(func() { refusing = false })
-		others := func(d archive.Delivery) bool { return d.Run.Account != "acme" }
+		others := func(run spacelift.RunRef, _ string) bool { return run.Account != "acme" }
 		if n, err := in.RedeliverDead(t.Context(), others); n != 0 || err != nil {
 			t.Fatalf("redelivered %d of other accounts (%v), want none", n, err)
 		}

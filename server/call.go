@@ -124,6 +124,7 @@ func (h *handlers) accounts(ctx context.Context, only *string) (all []spacelift.
 		}
 		return []spacelift.Account{a.Name}, nil
 	}
+	all = []spacelift.Account{}
 	for _, a := range h.served() {
 		if p.HasIn(authority.RoleViewer, string(a)) {
 			all = append(all, a)

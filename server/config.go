@@ -27,7 +27,7 @@ type Inbox interface {
 	List(ctx context.Context, f archive.Filter, pageSize int, pageToken string) ([]archive.Delivery, string, error)
 	Get(ctx context.Context, id string) (archive.Delivery, []byte, error)
 	Redeliver(ctx context.Context, id string) (archive.Delivery, error)
-	RedeliverDead(ctx context.Context, only func(archive.Delivery) bool) (int, error)
+	RedeliverDead(ctx context.Context, only func(spacelift.RunRef, string) bool) (int, error)
 	Traffic(ctx context.Context, since time.Time) ([]archive.Traffic, error)
 	Health() inbox.Health
 	IDSuffix() string

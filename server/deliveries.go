@@ -18,20 +18,27 @@ import (
 // ListDeliveries lists requests to the webhook.
 func (h *handlers) ListDeliveries(ctx context.Context, req genserver.ListDeliveriesRequestObject) (genserver.ListDeliveriesResponseObject, error) {
 	p := req.Params
-	if _, err := h.accounts(ctx, p.Account); err != nil {
-		return nil, err
-	}
-	sees, err := h.sees(ctx, authority.RoleViewer)
+	accounts, err := h.accounts(ctx, p.Account)
 	if err != nil {
 		return nil, err
 	}
+	sees, stacks, err := h.sees(ctx, authority.RoleViewer)
+	if err != nil {
+		return nil, err
+	}
+	if p.Account == nil && principalOf(ctx).HasEverywhere(authority.RoleViewer) {
+		accounts = nil // deliveries of no account as well
+	}
+	if p.Stack != nil {
+		stacks = []spacelift.StackID{spacelift.StackID(*p.Stack)}
+	}
 	filter := archive.Filter{
 		Outcome: archive.Outcome(deref(p.Outcome)), Forwarding: archive.Forwarding(deref(p.Forwarding)), Reason: deref(p.Reason),
-		Account: spacelift.Account(deref(p.Account)), Stack: spacelift.StackID(deref(p.Stack)), Run: spacelift.RunID(deref(p.Run)),
+		Accounts: accounts, Stacks: stacks, Run: spacelift.RunID(deref(p.Run)),
 		Since: deref(p.Since), Until: deref(p.Until), Only: sees,
 	}
 	listing := listingOf("deliveries", string(filter.Outcome), string(filter.Forwarding), filter.Reason,
-		string(filter.Account), string(filter.Stack), string(filter.Run), filter.Since.UTC().String(), filter.Until.UTC().String())
+		deref(p.Account), deref(p.Stack), string(filter.Run), filter.Since.UTC().String(), filter.Until.UTC().String())
 	place, err := listing.place(p.PageToken)
 	if err != nil {
 		return nil, err
@@ -88,12 +95,12 @@ func (h *handlers) GetDelivery(ctx context.Context, req genserver.GetDeliveryReq
 
 // delivery reads a delivery that the caller has a role for.
 func (h *handlers) delivery(ctx context.Context, role authority.Role, id string) (archive.Delivery, []byte, error) {
-	sees, err := h.sees(ctx, role)
+	sees, _, err := h.sees(ctx, role)
 	if err != nil {
 		return archive.Delivery{}, nil, err
 	}
 	d, body, err := h.inbox.Get(ctx, id)
-	if err == nil && !sees(d) {
+	if err == nil && !sees(d.Run, d.Reason) {
 		err = inbox.ErrNotFound
 	}
 	if err != nil {
@@ -106,8 +113,8 @@ func (h *handlers) delivery(ctx context.Context, role authority.Role, id string)
 // accounts that Gantry no longer serves stay in the inbox, but are not shown. Requests
 // that named no account, or one that is not configured, are shown, because they reached
 // no other Gantry.
-func (h *handlers) shows(d archive.Delivery) bool {
-	return d.Run.Account == "" || d.Reason == reasonUnknownAccount || h.door.account(d.Run.Account) != nil
+func (h *handlers) shows(run spacelift.RunRef, reason string) bool {
+	return run.Account == "" || reason == reasonUnknownAccount || h.door.account(run.Account) != nil
 }
 
 // Redeliver forwards one delivery again. One that could not be read is read again
@@ -133,7 +140,7 @@ func (h *handlers) Redeliver(ctx context.Context, req genserver.RedeliverRequest
 // RedeliverDead forwards every dead delivery again.
 func (h *handlers) RedeliverDead(ctx context.Context, _ genserver.RedeliverDeadRequestObject) (genserver.RedeliverDeadResponseObject, error) {
 	c := callOf(ctx)
-	sees, err := h.sees(ctx, authority.RoleOperator)
+	sees, _, err := h.sees(ctx, authority.RoleOperator)
 	if err != nil {
 		return nil, err
 	}

@@ -23,13 +23,19 @@ import (
 // Temporal.
 const foreign = "initech"
 
-// watchedInbox notes which deliveries a redelivery of all dead ones is about.
+// watchedInbox notes which deliveries a list and a redelivery of all dead ones are about.
 type watchedInbox struct {
 	*inbox.Inbox
-	only func(archive.Delivery) bool
+	only   func(spacelift.RunRef, string) bool
+	listed archive.Filter
 }
 
-func (i *watchedInbox) RedeliverDead(_ context.Context, only func(archive.Delivery) bool) (int, error) {
+func (i *watchedInbox) List(ctx context.Context, f archive.Filter, pageSize int, pageToken string) ([]archive.Delivery, string, error) {
+	i.listed = f
+	return i.Inbox.List(ctx, f, pageSize, pageToken)
+}
+
+func (i *watchedInbox) RedeliverDead(_ context.Context, only func(spacelift.RunRef, string) bool) (int, error) {
 	i.only = only
 	return 0, nil
 }
@@ -127,7 +133,7 @@ func TestForeignAccounts(t *testing.T) {
 				t.Fatalf("%d %s", w.Code, w.Body)
 			}
 			of := func(account spacelift.Account) bool {
-				return box.only(archive.Delivery{Outcome: archive.OutcomeAccepted, Run: spacelift.RunRef{Account: account}})
+				return box.only(spacelift.RunRef{Account: account}, "")
 			}
 			if of(foreign) || !of("acme") {
 				t.Errorf("of %s: %t, of acme: %t", foreign, of(foreign), of("acme"))

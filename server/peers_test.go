@@ -15,8 +15,8 @@ import (
 
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/inbox"
-	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // replica is a server that other replicas reach.
@@ -197,7 +197,7 @@ type deadInbox struct {
 	dead int
 }
 
-func (d *deadInbox) RedeliverDead(context.Context, func(archive.Delivery) bool) (int, error) {
+func (d *deadInbox) RedeliverDead(context.Context, func(spacelift.RunRef, string) bool) (int, error) {
 	n := d.dead
 	d.dead = 0
 	return n, nil

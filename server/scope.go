@@ -3,11 +3,12 @@ package server
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/gantryhq/gantry/authority"
 	genserver "github.com/gantryhq/gantry/gen/server"
-	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -83,13 +84,20 @@ func (h *handlers) allow(ctx context.Context, role authority.Role, account space
 // the caller or a notification.
 func (h *handlers) scope(ctx context.Context, role authority.Role, accounts ...spacelift.Account) (func(spacelift.Account, spacelift.StackID) bool, error) {
 	p := principalOf(ctx)
-	known, err := h.directories(ctx, accounts, func(account string) bool { return dependsOnStacks(p, role, account) })
+	known, err := h.directoriesFor(ctx, role, accounts)
 	if err != nil {
 		return nil, err
 	}
 	return func(account spacelift.Account, stack spacelift.StackID) bool {
 		return p.May(role, known.stack(account, stack))
 	}, nil
+}
+
+// directoriesFor returns the managed stacks of the accounts where the caller's role depends on what
+// Spacelift shows of them.
+func (h *handlers) directoriesFor(ctx context.Context, role authority.Role, accounts []spacelift.Account) (directories, error) {
+	p := principalOf(ctx)
+	return h.directories(ctx, accounts, func(account string) bool { return dependsOnStacks(p, role, account) })
 }
 
 // dependsOnStacks reports whether a caller's role in an account depends on what Spacelift
@@ -132,20 +140,49 @@ func (h *handlers) directories(ctx context.Context, accounts []spacelift.Account
 	return known, nil
 }
 
-// sees returns a function that reports whether the caller has a role for a delivery.
-// One that belongs to no account that is served is for those whose role holds everywhere.
-func (h *handlers) sees(ctx context.Context, role authority.Role) (func(archive.Delivery) bool, error) {
-	may, err := h.scope(ctx, role, h.served()...)
+// sees returns a function that reports whether the caller has a role for a delivery, by its
+// run and reason, and the stacks that these can be of; nil if they can't be listed. A
+// delivery of no account that is served is for callers whose role holds everywhere.
+func (h *handlers) sees(ctx context.Context, role authority.Role) (func(spacelift.RunRef, string) bool, []spacelift.StackID, error) {
+	p := principalOf(ctx)
+	known, err := h.directoriesFor(ctx, role, h.served())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	everywhere := principalOf(ctx).HasEverywhere(role)
-	return func(d archive.Delivery) bool {
-		if !h.shows(d) {
+	everywhere := p.HasEverywhere(role)
+	return func(run spacelift.RunRef, reason string) bool {
+		if !h.shows(run, reason) {
 			return false
 		}
-		return everywhere || h.door.account(d.Run.Account) != nil && may(d.Run.Account, d.Run.Stack)
-	}, nil
+		return everywhere || h.door.account(run.Account) != nil && p.May(role, known.stack(run.Account, run.Stack))
+	}, known.visible(p, role), nil
+}
+
+// maxNamedStacks bounds the stacks that a query for deliveries names.
+const maxNamedStacks = 1000
+
+// visible returns all stacks for which a caller has a role; nil if patterns or whole accounts
+// give it, or if there are very many.
+func (d directories) visible(p authority.Principal, role authority.Role) []spacelift.StackID {
+	names, all := p.StackNames(role)
+	if !all {
+		return nil
+	}
+	ids := map[spacelift.StackID]bool{}
+	for _, n := range names {
+		ids[spacelift.StackID(n)] = true
+	}
+	for _, stacks := range d {
+		for id, s := range stacks {
+			if p.May(role, s) {
+				ids[id] = true
+			}
+		}
+	}
+	if len(ids) > maxNamedStacks {
+		return nil
+	}
+	return slices.AppendSeq([]spacelift.StackID{}, maps.Keys(ids))
 }
 
 // served returns the names of the accounts that Gantry serves.

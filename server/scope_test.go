@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -44,6 +45,7 @@ var places = map[string]place{
 	"everywhere":                  {authority.Where{}, true, true, true},
 	"the account":                 {authority.Where{Accounts: []string{"acme"}}, true, true, true},
 	"its stacks by name":          {authority.Where{Stacks: []string{"network-*"}}, true, true, false},
+	"two stacks by name":          {authority.Where{Accounts: []string{"acme"}, Stacks: []string{"network-prod", "network-dev"}}, true, true, false},
 	"its space":                   {authority.Where{Spaces: []string{"net"}}, true, true, false},
 	"a space above":               {authority.Where{Accounts: []string{"acme"}, Spaces: []string{"prod"}}, true, true, false},
 	"its label":                   {authority.Where{Labels: []string{"team:x", "team:net"}}, true, true, false},
@@ -203,7 +205,7 @@ func TestScopes(t *testing.T) {
 		"getDelivery":    {got: found},
 		"redeliver":      {got: found},
 		"redeliverDead": {got: func(_ *rig, w *httptest.ResponseRecorder) bool {
-			return w.Code == http.StatusAccepted && box.only(archive.Delivery{Outcome: archive.OutcomeAccepted, Run: theRun})
+			return w.Code == http.StatusAccepted && box.only(theRun, "")
 		}},
 	}
 	walked := 0
@@ -263,6 +265,36 @@ func (row *reach) fill(t *testing.T, op *openapi3.Operation) {
 	}
 	if row.body == "" {
 		row.body = exampleBody(t, op)
+	}
+}
+
+// A list of deliveries asks the archive only for accounts and stacks that its caller may
+// see, as far as these can be listed.
+func TestDeliveriesAreReadInScope(t *testing.T) {
+	r, box, _ := scopesRig(t)
+	acme, prod := []spacelift.Account{"acme"}, []spacelift.StackID{"network-prod"}
+	for name, want := range map[string]archive.Filter{
+		"everywhere":                  {},
+		"the account":                 {Accounts: acme},
+		"its stacks by name":          {Accounts: []spacelift.Account{"acme", "globex"}},
+		"a space above":               {Accounts: acme, Stacks: []spacelift.StackID{"app-prod", "network-prod"}},
+		"its label":                   {Accounts: []spacelift.Account{"acme", "globex"}, Stacks: prod},
+		"its name with another label": {Accounts: []spacelift.Account{"acme", "globex"}, Stacks: []spacelift.StackID{}},
+		"two stacks by name":          {Accounts: acme, Stacks: []spacelift.StackID{"network-dev", "network-prod"}},
+	} {
+		viewer := tokenFor(authority.RoleViewer, name)
+		if w := r.get("/v1/deliveries", viewer); w.Code != http.StatusOK {
+			t.Fatalf("as viewer of %s: %d %s", name, w.Code, w.Body)
+		}
+		slices.Sort(box.listed.Stacks)
+		got := archive.Filter{Accounts: box.listed.Accounts, Stacks: box.listed.Stacks}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("as viewer of %s (-want +got):\n%s", name, diff)
+		}
+		r.get("/v1/deliveries?account=acme&stack=network-prod", viewer)
+		if diff := cmp.Diff(archive.Filter{Accounts: acme, Stacks: prod}, archive.Filter{Accounts: box.listed.Accounts, Stacks: box.listed.Stacks}); diff != "" {
+			t.Errorf("of one stack as viewer of %s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/gantryhq/gantry/decide/reconcile"
 	"github.com/gantryhq/gantry/gen/api"
 	genserver "github.com/gantryhq/gantry/gen/server"
-	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -190,7 +189,7 @@ func (h *handlers) traffic(ctx context.Context, now time.Time) (*trafficSet, err
 	}
 	p, all := principalOf(ctx), &trafficSet{}
 	for _, t := range found {
-		if !h.shows(archive.Delivery{Run: spacelift.RunRef{Account: t.Account}, Reason: t.Reason}) {
+		if !h.shows(spacelift.RunRef{Account: t.Account}, t.Reason) {
 			continue
 		}
 		if h.door.account(t.Account) == nil {

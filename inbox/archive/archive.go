@@ -39,7 +39,9 @@ CREATE TABLE through (idx INTEGER);
 INSERT INTO through VALUES (0);
 PRAGMA user_version = 3;
 COMMIT;`
-	rowBytes  = 400 // on disk, with its part of the indexes
+	// Archives in this format may lack it: it came later.
+	addIndex  = `CREATE INDEX IF NOT EXISTS by_account ON deliveries (account, status)`
+	rowBytes  = 450 // on disk, with its part of the indexes
 	insertRow = `INSERT INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (n) DO UPDATE
 	SET idx = excluded.idx, status = excluded.status, attempts = excluded.attempts, forwarded = excluded.forwarded, error = excluded.error`
 
@@ -62,6 +64,7 @@ type DB struct {
 	opts       Options
 	dead       atomic.Int64
 	unreadable atomic.Pointer[map[spacelift.Account]Unreadable]
+	lag        atomic.Int64 // milliseconds by which the latest number followed its arrival
 	through    atomic.Uint64
 
 	mu      sync.Mutex             // of writing
@@ -142,6 +145,14 @@ func (a *DB) openFile(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if _, err := a.w.ExecContext(ctx, addIndex); err != nil {
+		return err
+	}
+	var lag sql.NullInt64
+	if err := a.w.QueryRowContext(ctx, "SELECT max((n >> 16) - received / 1000000) FROM deliveries").Scan(&lag); err != nil {
+		return err
+	}
+	a.lag.Store(lag.Int64)
 	reader, err := a.connect("query_only(ON)")
 	if err != nil {
 		return err
@@ -291,6 +302,7 @@ func (a *DB) write(ctx context.Context, b *Batch) error {
 				status = unreadable
 			}
 		}
+		a.lag.Store(max(a.lag.Load(), n>>16-r.ReceivedAt.UnixMilli()))
 		doc, _ := json.Marshal(&r.Delivery) // never fails
 		if _, err := insert.ExecContext(ctx, n, r.Index, status, r.Attempts, forwarded, r.ForwardError,
 			string(r.Run.Account), string(r.Run.Stack), string(r.Run.Run), r.Reason, r.ReceivedAt.UnixNano(), doc); err != nil {

@@ -260,7 +260,9 @@ func TestPagesFollowEachOther(t *testing.T) {
 	for n := range int64(50) {
 		write(t, a, uint64(n+1), row(n+1))
 	}
-	odd := func(d Delivery) bool { return d.ReceivedAt.UnixMilli()%2 == 1 }
+	odd := func(run spacelift.RunRef, _ string) bool {
+		return strings.ContainsAny(string(run.Run[len(run.Run)-1:]), "13579")
+	}
 	var got []int64
 	for before, more := int64(math.MaxInt64), true; more; {
 		var page []Row
@@ -281,41 +283,173 @@ func TestPagesFollowEachOther(t *testing.T) {
 	}
 }
 
+// plan returns how SQLite finds the page of a filter, apart from the order of merging.
+func plan(t *testing.T, a *DB, f Filter) (steps []string) {
+	t.Helper()
+	q := f.query(1 << 60)
+	rows, err := a.r.Load().QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+q.String(), q.args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, parent, unused int
+		var step string
+		if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+			t.Fatal(err)
+		}
+		if step != "MERGE (UNION ALL)" && step != "LEFT" && step != "RIGHT" {
+			steps = append(steps, step)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return steps
+}
+
 // A page costs what it shows, however many deliveries there are: each filter that people
 // use finds its rows in an index, in the order of the page.
 func TestPagesComeFromAnIndex(t *testing.T) {
 	t.Parallel()
 	a := open(t, Budgets{})
+	const (
+		byNumber = "SEARCH deliveries USING INTEGER PRIMARY KEY "
+		index    = "SEARCH deliveries USING INDEX "
+	)
+	minute := time.Unix(60, 0)
 	for _, c := range []struct {
 		filter Filter
+		n      int // of values that are merged
 		want   string
 	}{
-		{Filter{}, "SEARCH deliveries USING INTEGER PRIMARY KEY (rowid<?)"},
-		{Filter{Run: "run-1"}, "SEARCH deliveries USING INDEX by_run (run=? AND rowid<?)"},
-		{Filter{Run: "run-1", Stack: "network", Account: "acme"}, "SEARCH deliveries USING INDEX by_run (run=? AND rowid<?)"},
-		{Filter{Run: "run-1", Outcome: OutcomeAccepted, Forwarding: ForwardingPending}, "SEARCH deliveries USING INDEX by_run (run=? AND rowid<?)"},
-		{Filter{Stack: "network", Outcome: OutcomeAccepted}, "SEARCH deliveries USING INDEX by_stack (stack=? AND rowid<?)"},
-		{Filter{Reason: "unmanaged-stack", Outcome: OutcomeIgnored}, "SEARCH deliveries USING INDEX by_reason (reason=? AND rowid<?)"},
-		{Filter{Forwarding: ForwardingDead}, "SEARCH deliveries USING INDEX by_status (status=? AND rowid<?)"},
-		{Filter{Outcome: OutcomeRefused, Since: time.Unix(1, 0)}, "SEARCH deliveries USING INDEX by_status (status=? AND rowid>? AND rowid<?)"},
-		{Filter{Since: time.Unix(1, 0)}, "SEARCH deliveries USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"},
+		{Filter{}, 1, byNumber + "(rowid<?)"},
+		{Filter{Since: minute}, 1, byNumber + "(rowid>? AND rowid<?)"},
+		{Filter{Until: minute}, 1, byNumber + "(rowid<?)"}, // List knows the number
+		{Filter{Run: "run-1"}, 1, index + "by_run (run=? AND rowid<?)"},
+		{Filter{Run: "run-1", Stacks: []spacelift.StackID{"network", "web"}, Accounts: []spacelift.Account{"acme"}}, 1, index + "by_run (run=? AND rowid<?)"},
+		{Filter{Run: "run-1", Reason: "unmanaged-stack"}, 1, index + "by_run (run=? AND rowid<?)"},
+		{Filter{Run: "run-1", Outcome: OutcomeAccepted, Forwarding: ForwardingPending}, 1, index + "by_run (run=? AND rowid<?)"},
+		{Filter{Stacks: []spacelift.StackID{"network"}, Outcome: OutcomeAccepted}, 1, index + "by_stack (stack=? AND rowid<?)"},
+		{Filter{Stacks: []spacelift.StackID{"network", "web", "app"}}, 3, index + "by_stack (stack=? AND rowid<?)"},
+		{Filter{Stacks: make([]spacelift.StackID, maxMerged+1), Accounts: []spacelift.Account{"acme"}}, len(statuses), index + "by_account (account=? AND status=? AND rowid<?)"},
+		{Filter{Stacks: make([]spacelift.StackID, maxMerged+1)}, 1, byNumber + "(rowid<?)"},
+		{Filter{Reason: "unmanaged-stack", Outcome: OutcomeIgnored}, 1, index + "by_reason (reason=? AND rowid<?)"},
+		{Filter{Accounts: []spacelift.Account{"acme"}}, len(statuses), index + "by_account (account=? AND status=? AND rowid<?)"},
+		{Filter{Accounts: []spacelift.Account{"acme"}, Forwarding: ForwardingForwarded, Since: minute}, 1, index + "by_account (account=? AND status=? AND rowid>? AND rowid<?)"},
+		{Filter{Accounts: []spacelift.Account{"acme", "other"}, Outcome: OutcomeAccepted}, 8, index + "by_account (account=? AND status=? AND rowid<?)"},
+		{Filter{Forwarding: ForwardingDead}, 1, index + "by_status (status=? AND rowid<?)"},
+		{Filter{Outcome: OutcomeAccepted}, 4, index + "by_status (status=? AND rowid<?)"},
+		{Filter{Outcome: OutcomeIgnored}, 2, index + "by_status (status=? AND rowid<?)"},
+		{Filter{Outcome: OutcomeRefused, Since: minute}, 1, index + "by_status (status=? AND rowid>? AND rowid<?)"},
 	} {
-		where, args := c.filter.where(1 << 60)
-		rows, err := a.r.Load().QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+selectRow+where+pageOrder, append(args, 50)...)
-		if err != nil {
-			t.Fatal(err)
+		if diff := cmp.Diff(slices.Repeat([]string{c.want}, c.n), plan(t, a, c.filter)); diff != "" { // a further step would sort
+			t.Errorf("%+v (-want +got):\n%s", c.filter, diff)
 		}
-		var steps []string
-		for rows.Next() {
-			var id, parent, unused int
-			var step string
-			if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
-				t.Fatal(err)
+	}
+}
+
+// Until is a bound of numbers, though these may be late: a request takes time, and after
+// a clock was set back they are ahead of it.
+func TestUntilBoundsNumbers(t *testing.T) {
+	t.Parallel()
+	a := open(t, Budgets{})
+	for _, lag := range []time.Duration{0, 30 * time.Millisecond, time.Hour} {
+		n := int64(1e9) + lag.Milliseconds()*2
+		late, next := row(n), row(n+1)
+		late.ReceivedAt = late.ReceivedAt.Add(-lag)
+		until := late.ReceivedAt.Add(time.Microsecond)
+		next.ReceivedAt = until
+		write(t, a, uint64(n), late, next)
+		for range 2 {
+			if ids := list(t, a, Filter{Since: late.ReceivedAt, Until: until}); !slices.Equal(ids, []string{late.ID}) {
+				t.Errorf("late by %v: %v, want %s", lag, ids, late.ID)
 			}
-			steps = append(steps, step)
+			if first, last := late.Number, until.Add(lag+2*time.Millisecond).UnixMilli()<<16; a.numbersUntil(until) <= first || a.numbersUntil(until) > last {
+				t.Errorf("late by %v: numbers until %d, want between %d and %d", lag, a.numbersUntil(until), first, last)
+			}
+			a = openAt(t, a.opts)
 		}
-		if rows.Close(); rows.Err() != nil || len(steps) != 1 || steps[0] != c.want { // a second step would sort
-			t.Errorf("%+v: %q (%v), want %q", c.filter, steps, rows.Err(), c.want)
+	}
+	for _, c := range []struct {
+		filter Filter
+		want   int
+	}{
+		{Filter{Since: time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC)}, 6}, {Filter{Until: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)}, 6},
+		{Filter{Since: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)}, 0}, {Filter{Until: time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC)}, 0},
+	} {
+		if ids := list(t, a, c.filter); len(ids) != c.want {
+			t.Errorf("since %v until %v: %v, want %d", c.filter.Since, c.filter.Until, ids, c.want)
 		}
+	}
+}
+
+// What a caller may not see costs nothing where the filter names accounts or stacks, and is
+// never decoded.
+func TestForeignDeliveriesAreNotRead(t *testing.T) {
+	t.Parallel()
+	a := open(t, Budgets{})
+	b := Batch{Through: 1}
+	var want []string
+	for n := int64(1); n <= 10_000; n++ {
+		r := row(n)
+		if n%1000 == 0 {
+			r.Run.Account, r.Run.Stack = "other", "web"
+			want = append([]string{r.ID}, want...)
+		}
+		b.Add(r)
+	}
+	if err := a.Write(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.w.ExecContext(t.Context(), "UPDATE deliveries SET doc = 'no JSON' WHERE account = 'acme'"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		filter Filter
+		most   int // deliveries that are read
+	}{
+		{Filter{Accounts: []spacelift.Account{"other", "third"}}, 10},
+		{Filter{Stacks: []spacelift.StackID{"app", "web"}}, 10},
+		{Filter{Accounts: []spacelift.Account{"other"}, Stacks: []spacelift.StackID{"network", "web"}, Outcome: OutcomeAccepted}, 10},
+		{Filter{Outcome: OutcomeAccepted}, 10_000},
+	} {
+		read := 0
+		c.filter.Only = func(run spacelift.RunRef, _ string) bool {
+			read++
+			return run.Account == "other"
+		}
+		if got := list(t, a, c.filter); !slices.Equal(got, want) || read > c.most {
+			t.Errorf("%+v: %v after %d, want %v after %d at most", c.filter, got, read, want, c.most)
+		}
+	}
+	for _, none := range []Filter{{Accounts: []spacelift.Account{}}, {Stacks: []spacelift.StackID{}}, {Outcome: OutcomeRefused, Forwarding: ForwardingDead}} {
+		if got := list(t, a, none); got != nil {
+			t.Errorf("%+v: %v, want none", none, got)
+		}
+	}
+}
+
+// An archive from before the index by account gets it, and keeps what it has.
+func TestOlderArchiveGetsItsIndex(t *testing.T) {
+	t.Parallel()
+	a := open(t, Budgets{})
+	dead := row(1)
+	dead.Forwarding, dead.Body = ForwardingDead, []byte("{}")
+	write(t, a, 7, dead)
+	if _, err := a.w.ExecContext(t.Context(), "DROP INDEX by_account"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a = openAt(t, a.opts)
+	body, err := a.Body(t.Context(), dead.Number)
+	if err != nil || string(body) != "{}" || a.Dead() != 1 || a.Through() != 7 {
+		t.Errorf("body %q (%v), %d dead, through %d", body, err, a.Dead(), a.Through())
+	}
+	acme := Filter{Accounts: []spacelift.Account{"acme"}}
+	if steps := plan(t, a, acme); !strings.Contains(strings.Join(steps, "\n"), "by_account") || len(list(t, a, acme)) != 1 {
+		t.Errorf("by account: %q, %v", steps, list(t, a, acme))
 	}
 }

@@ -8,7 +8,10 @@
 //     nothing.
 //   - A damaged file is put aside and reported, and a new one is started.
 //   - Each kind of delivery has a [Budget]. Pending deliveries have none: they stay.
-//   - A list costs what it shows: each filter finds its rows in an index.
+//   - A list costs what it shows: each filter finds its rows in an index, and that of
+//     accounts has the statuses too. Of several other filters one does, and the others are
+//     checked in the columns of these rows. Only [Filter.Only] has to be given each row's
+//     columns; what it leaves out isn't decoded.
 //
 // All methods of [DB] may be called concurrently, except Close.
 package archive

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"iter"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -50,92 +52,180 @@ func statusOf(o Outcome, f Forwarding) int {
 // Filter selects deliveries; zero fields select all.
 type Filter struct {
 	Outcome    Outcome
-	Forwarding Forwarding // of accepted ones
-	Account    spacelift.Account
-	Stack      spacelift.StackID
+	Forwarding Forwarding          // of accepted ones
+	Accounts   []spacelift.Account // any of them; nil for all
+	Stacks     []spacelift.StackID // any of them; nil for all
 	Run        spacelift.RunID
 	Reason     string
 	// Since and Until limit the time of arrival: from Since on, before Until.
 	Since, Until time.Time
-	// Only, unless it is nil, reports whether to list a delivery that the other
-	// fields select.
-	Only func(Delivery) bool
+	// Only, unless it is nil, reports whether to list a delivery that the other fields
+	// select. Deliveries that it leaves out aren't decoded.
+	Only func(run spacelift.RunRef, reason string) bool
 }
 
 const (
-	selectRow = "SELECT n, idx, status, attempts, forwarded, error, doc FROM deliveries WHERE "
-	pageOrder = " ORDER BY n DESC LIMIT ?"
+	selectRow = "SELECT n, idx, status, attempts, forwarded, error, account, stack, run, reason, doc FROM deliveries"
+	maxRead   = 2000 // rows of one turn
+	maxMerged = 200  // searches whose rows a query merges, which takes 5 ms
 )
 
-// where returns the condition of a filter. It avoids the index on status unless
-// there is no better one.
-func (f Filter) where(before int64) (cond string, args []any) {
-	cond, args = "n < ?", []any{before}
-	var wanted []string
+// query is a query of the newest deliveries. It searches one index: of those that a filter
+// limits, the one with the fewest rows as a rule.
+type query struct {
+	args     []any
+	searches []string // each returns rows in the order of the page
+	rest     string   // of the condition
+}
+
+func (q *query) params(values ...any) (names []string) {
+	for _, v := range values {
+		q.args = append(q.args, v)
+		names = append(names, "?"+strconv.Itoa(len(q.args)))
+	}
+	return names
+}
+
+// in limits a column, which has an index, to some values.
+func (q *query) in(column string, values []string) {
+	var each []string
+	for _, v := range values {
+		each = append(each, column+" = "+v)
+	}
+	q.search(column, each, " AND "+column+" IN ("+strings.Join(values, ",")+")")
+}
+
+// search searches the index of a column for each of some conditions, unless the query
+// searches another one; then it checks all of them.
+func (q *query) search(column string, each []string, all string) {
+	if q.searches != nil || len(each) == 0 || len(each) > maxMerged {
+		q.rest += all
+		return
+	}
+	for _, one := range each {
+		q.searches = append(q.searches, " INDEXED BY by_"+column+" WHERE "+one+" AND ")
+	}
+}
+
+func (q *query) String() string {
+	var all []string
+	for _, s := range q.searches {
+		all = append(all, selectRow+s+q.rest)
+	}
+	if all == nil {
+		all = []string{selectRow + " NOT INDEXED WHERE " + q.rest}
+	}
+	return strings.Join(all, " UNION ALL ") + " ORDER BY n DESC LIMIT ?1"
+}
+
+// query returns the query of the deliveries below a number.
+func (f Filter) query(before int64) *query {
+	q := &query{args: []any{maxRead, before}, rest: "n < ?2"}
+	if !f.Since.IsZero() {
+		p := q.params(known(f.Since).UnixMilli()<<16, known(f.Since).UnixNano()) // see Row.Number
+		q.rest += " AND n >= " + p[0] + " AND received >= " + p[1]
+	}
+	if !f.Until.IsZero() {
+		q.rest += " AND received < " + q.params(known(f.Until).UnixNano())[0]
+	}
+	if f.Run != "" {
+		q.in("run", q.params(string(f.Run)))
+	}
+	if f.Stacks != nil {
+		q.in("stack", q.params(texts(f.Stacks)...))
+	}
+	if f.Reason != "" {
+		q.rest += " AND reason > ''" // as the index has it
+		q.in("reason", q.params(f.Reason))
+	}
+	wanted := f.statuses()
+	if f.Accounts != nil {
+		q.inAccounts(q.params(texts(f.Accounts)...), wanted)
+	} else if len(wanted) < len(statuses) {
+		q.in("status", wanted)
+	}
+	return q
+}
+
+// inAccounts limits accounts and statuses, which have one index.
+func (q *query) inAccounts(accounts, wanted []string) {
+	var each []string
+	for _, a := range accounts {
+		for _, st := range wanted {
+			each = append(each, "account = "+a+" AND status = "+st)
+		}
+	}
+	q.search("account", each, " AND account IN ("+strings.Join(accounts, ",")+") AND status IN ("+strings.Join(wanted, ",")+")")
+}
+
+// statuses returns the statuses that a filter selects.
+func (f Filter) statuses() (all []string) {
 	for st, s := range statuses {
 		if (f.Outcome == "" || f.Outcome == s.outcome) && (f.Forwarding == "" || f.Forwarding == s.forwarding) {
-			wanted = append(wanted, strconv.Itoa(st))
+			all = append(all, strconv.Itoa(st))
 		}
 	}
-	switch indexed := f.Run != "" || f.Stack != "" || f.Reason != ""; {
-	case len(wanted) == 1 && !indexed:
-		cond += " AND status = " + wanted[0]
-	case len(wanted) < len(statuses):
-		cond += " AND +status IN (" + strings.Join(wanted, ",") + ")"
+	return all
+}
+
+func texts[S ~string](values []S) (all []any) {
+	for _, v := range values {
+		all = append(all, string(v))
 	}
-	stack := "stack = ?"
-	if f.Run != "" {
-		stack = "+stack = ?"
+	return all
+}
+
+// known returns a time, or the nearest one that numbers can express.
+func known(t time.Time) time.Time {
+	first, last := time.Unix(0, 0), time.Unix(0, math.MaxInt64)
+	switch {
+	case t.Before(first):
+		return first
+	case t.After(last):
+		return last
 	}
-	for _, c := range []struct {
-		given bool
-		cond  string
-		value any
-	}{
-		{f.Run != "", "run = ?", string(f.Run)}, {f.Stack != "", stack, string(f.Stack)},
-		{f.Reason != "", "reason > '' AND reason = ?", f.Reason}, {f.Account != "", "+account = ?", string(f.Account)},
-		{!f.Since.IsZero(), "n >= ?", f.Since.UnixMilli() << 16}, // see Row.Number
-		{!f.Since.IsZero(), "+received >= ?", f.Since.UnixNano()}, {!f.Until.IsZero(), "+received < ?", f.Until.UnixNano()},
-	} {
-		if c.given {
-			cond, args = cond+" AND "+c.cond, append(args, c.value)
-		}
+	return t
+}
+
+// numbersUntil returns a number above those of all deliveries that arrived before a time;
+// zero for any time.
+func (a *DB) numbersUntil(t time.Time) int64 {
+	if t.IsZero() {
+		return math.MaxInt64
 	}
-	return cond, args
+	return (known(t).UnixMilli() + a.lag.Load() + 1) << 16
 }
 
 // List returns up to limit deliveries below a number, newest first, and whether there are
 // more.
 func (a *DB) List(ctx context.Context, f Filter, before int64, limit int) (page []Row, more bool, err error) {
-	for {
-		where, args := f.where(before)
-		found, err := a.page(ctx, where, limit+1, args...)
-		if err != nil {
-			return nil, false, err
-		}
-		for _, r := range found {
-			if f.Only != nil && !f.Only(r.Delivery) {
-				continue
-			}
-			if len(page) == limit {
+	before = min(before, a.numbersUntil(f.Until))
+	for n := maxRead; n == maxRead; {
+		n = 0
+		q := f.query(before)
+		for scan := range a.read(ctx, q.String(), q.args...) {
+			r, listed, err := decode(scan, f.Only)
+			switch {
+			case err != nil:
+				return nil, false, err
+			case listed && len(page) == limit:
 				return page, true, nil
+			case listed:
+				page = append(page, r)
 			}
-			page = append(page, r)
+			n, before = n+1, r.Number
 		}
-		if len(found) <= limit {
-			return page, false, nil
-		}
-		before = found[len(found)-1].Number
 	}
+	return page, false, nil
 }
 
 // Get returns the delivery with a number, nil if there is none.
 func (a *DB) Get(ctx context.Context, n int64) (*Row, error) {
-	found, err := a.page(ctx, "n = ?", 1, n)
-	if err != nil || len(found) == 0 {
-		return nil, err
+	for scan := range a.read(ctx, selectRow+" WHERE n = ?", n) {
+		r, _, err := decode(scan, nil)
+		return &r, err
 	}
-	return &found[0], nil
+	return nil, nil
 }
 
 // Body returns the body of a dead or unreadable delivery, nil of any other.
@@ -147,26 +237,26 @@ func (a *DB) Body(ctx context.Context, n int64) (body []byte, err error) {
 	return body, err
 }
 
-// page returns up to limit deliveries that a condition selects, newest first.
-func (a *DB) page(ctx context.Context, cond string, limit int, args ...any) (page []Row, err error) {
-	err = a.read(ctx, selectRow+cond+pageOrder, append(args, limit), func(scan func(...any) error) error {
-		var r Row
-		var res Result
-		var st int
-		var doc []byte
-		if err := scan(&r.Number, &r.Index, &st, &res.Attempts, &res.ForwardedAt, &res.Error, &doc); err != nil {
-			return err
-		}
-		if err := json.Unmarshal(doc, &r.Delivery); err != nil {
-			return fmt.Errorf("delivery %d: %w", r.Number, err)
-		}
-		r.Outcome, res.Forwarding = statuses[st].outcome, statuses[st].forwarding
-		res.apply(&r.Delivery)
-		r.HasBody = r.Size > 0 && (st == dead || st == unreadable)
-		page = append(page, r)
-		return nil
-	})
-	return page, err
+// decode reads a row of selectRow, and the delivery unless only leaves it out.
+func decode(scan func(...any) error, only func(spacelift.RunRef, string) bool) (r Row, listed bool, err error) {
+	var res Result
+	var st int
+	var run spacelift.RunRef
+	var reason string
+	var doc []byte
+	if err := scan(&r.Number, &r.Index, &st, &res.Attempts, &res.ForwardedAt, &res.Error, &run.Account, &run.Stack, &run.Run, &reason, &doc); err != nil {
+		return r, false, err
+	}
+	if only != nil && !only(run, reason) {
+		return r, false, nil
+	}
+	if err := json.Unmarshal(doc, &r.Delivery); err != nil {
+		return r, false, fmt.Errorf("delivery %d: %w", r.Number, err)
+	}
+	r.Outcome, res.Forwarding = statuses[st].outcome, statuses[st].forwarding
+	res.apply(&r.Delivery)
+	r.HasBody = r.Size > 0 && (st == dead || st == unreadable)
+	return r, true, nil
 }
 
 // MaxTraffic bounds the deliveries that Traffic counts, so that it takes a fraction of a
@@ -188,32 +278,38 @@ func (a *DB) Traffic(ctx context.Context, since time.Time) (all []Traffic, err e
 	const query = `SELECT account, CASE WHEN status < 4 THEN 0 WHEN status = 8 THEN 5 ELSE status END AS outcome, reason, count(*), max(received) FROM (
 		SELECT account, status, reason, received FROM deliveries WHERE n >= ? AND +received >= ? ORDER BY n DESC LIMIT ?)
 		GROUP BY account, outcome, reason ORDER BY account, outcome, reason`
-	err = a.read(ctx, query, []any{since.UnixMilli() << 16, since.UnixNano(), MaxTraffic}, func(scan func(...any) error) error {
+	for scan := range a.read(ctx, query, since.UnixMilli()<<16, since.UnixNano(), MaxTraffic) {
 		var t Traffic
 		var st int
 		var last int64
-		err := scan(&t.Account, &st, &t.Reason, &t.Count, &last)
+		if err := scan(&t.Account, &st, &t.Reason, &t.Count, &last); err != nil {
+			return nil, err
+		}
 		t.Outcome, t.Last = statuses[st].outcome, time.Unix(0, last).UTC()
 		all = append(all, t)
-		return err
-	})
-	return all, err
+	}
+	return all, nil
 }
 
-// read calls visit for each row of a query, once it is the reader's turn.
-func (a *DB) read(ctx context.Context, query string, args []any, visit func(scan func(...any) error) error) error {
-	if err := a.opts.Turn(ctx); err != nil {
-		return err
-	}
-	rows, err := a.r.Load().QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close() //nolint:errcheck // Err returns the same error
-	for rows.Next() {
-		if err := visit(rows.Scan); err != nil {
-			return err
+// read returns the rows of a query, once it is the reader's turn. If it fails, the scan of
+// its last row returns the error.
+func (a *DB) read(ctx context.Context, query string, args ...any) iter.Seq[func(...any) error] {
+	return func(yield func(func(...any) error) bool) {
+		err := a.opts.Turn(ctx)
+		if err == nil {
+			var rows *sql.Rows
+			if rows, err = a.r.Load().QueryContext(ctx, query, args...); err == nil {
+				defer rows.Close() //nolint:errcheck // Err returns the same error
+				for rows.Next() {
+					if !yield(rows.Scan) {
+						return
+					}
+				}
+				err = rows.Err()
+			}
+		}
+		if err != nil {
+			yield(func(...any) error { return err })
 		}
 	}
-	return rows.Err()
 }
