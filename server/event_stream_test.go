@@ -3,6 +3,7 @@ package server_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -365,6 +366,43 @@ func TestEventsEndWithTheToken(t *testing.T) {
 	}, func(c *server.Config) {
 		c.Tokens = append(c.Tokens, authority.Token{Name: "short", Role: authority.RoleViewer, Hash: authority.TokenHash("gantry_short"), Expires: authority.Instant(time.Now().Add(time.Minute).Format(time.RFC3339))})
 	})
+}
+
+// A token has ten streams at most. A person who signed in has fifty more, one for each page
+// that their browsers have open.
+func TestEventsOfACallerAreBounded(t *testing.T) {
+	inEventBubble(t, func(t *testing.T, r *rig, _ *visible) {
+		p := at(r, "http://localhost")
+		p.paste(viewerToken)
+		cookie := http.Header{"Cookie": {"gantry_session=" + p.cookies["gantry_session"].Value}}
+		for most, open := range map[int]func() *stream{
+			10: func() *stream { return r.listen(viewerToken, "", "") },
+			50: func() *stream { return r.openWith("http://localhost/v1/events", cookie) },
+		} {
+			first := open()
+			for range most - 1 {
+				s := open()
+				defer s.leave()
+				if s.w.Code != http.StatusOK {
+					t.Fatalf("a stream of %d is refused: %s", most, s.w.Body)
+				}
+			}
+			refused := open()
+			if !refused.over() || refused.w.Header().Get("Retry-After") == "" {
+				t.Fatalf("a stream beyond %d is not refused", most)
+			}
+			if problem := wantProblem(t, refused.w, http.StatusTooManyRequests, "too-many-streams"); !strings.Contains(*problem.Detail, fmt.Sprintf("vera has %d open", most)) {
+				t.Errorf("beyond %d it says %s", most, *problem.Detail)
+			}
+			first.leave()
+			synctest.Wait()
+			next := open()
+			defer next.leave()
+			if next.w.Code != http.StatusOK {
+				t.Errorf("after one of %d has ended: %s", most, next.w.Body)
+			}
+		}
+	}, keepsSessions)
 }
 
 // The health of an account is an event when a finding comes or goes.

@@ -10,6 +10,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gantryhq/gantry/authority"
+	"github.com/gantryhq/gantry/decide"
 )
 
 func TestOnce(t *testing.T) {
@@ -123,16 +126,17 @@ func TestOnePersonIsOneCaller(t *testing.T) {
 	if again, err := changeOf(parts, []string{"k"}, "StopRun", 1); err != nil || again != first {
 		t.Errorf("the repeat is another request: %v %v %v", first, again, err)
 	}
-	streams := newOpenStreams(10, 1)
-	done, err := streams.open(composed)
+	streams := newOpenStreams(10, 1, 1)
+	caller := func(name string) authority.Principal { return authority.Principal{Person: decide.Person{Name: name}} }
+	done, err := streams.open(caller(composed))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := streams.open(parts); err == nil || !strings.Contains(err.Error(), parts) {
+	if _, err := streams.open(caller(parts)); err == nil || !strings.Contains(err.Error(), parts) {
 		t.Errorf("a second stream: %v", err)
 	}
 	done()
-	if _, err := streams.open(parts); err != nil {
+	if _, err := streams.open(caller(parts)); err != nil {
 		t.Errorf("after the first has ended: %v", err)
 	}
 }

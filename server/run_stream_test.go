@@ -41,12 +41,17 @@ func (r *rig) followAs(token, lastEvent string) *stream {
 
 // open opens a stream with a token, after the last event that the client received.
 func (r *rig) open(path, token, lastEvent string) *stream {
+	header := http.Header{"Authorization": {"Bearer " + token}}
+	if lastEvent != "" {
+		header.Set("Last-Event-ID", lastEvent)
+	}
+	return r.openWith(path, header)
+}
+
+func (r *rig) openWith(path string, header http.Header) *stream {
 	ctx, leave := context.WithCancel(r.t.Context())
 	req := httptest.NewRequestWithContext(ctx, http.MethodGet, path, nil)
-	req.Header.Set("Authorization", "Bearer "+token)
-	if lastEvent != "" {
-		req.Header.Set("Last-Event-ID", lastEvent)
-	}
+	req.Header = header
 	s := &stream{req: req, w: httptest.NewRecorder(), leave: leave, ended: make(chan struct{})}
 	go func() {
 		defer close(s.ended)

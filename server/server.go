@@ -74,7 +74,7 @@ func New(cfg Config, box Inbox, temporal Temporal, registry *prometheus.Registry
 	}
 	h := &handlers{
 		door: door, inbox: box, temporal: temporal, registry: registry, policies: cfg.Policies, taskQueue: cfg.TaskQueue, temporalPlace: toAPITemporalPlace(cfg), pages: decide.Pages(cfg.PublicURL), reconcile: cfg.Reconcile,
-		replays: newReplayCache(), recent: newRecent(), runStreams: newOpenStreams(maxRunStreams, maxCallerRuns), eventStreams: newOpenStreams(maxEventStreams, maxCallerEvents), stopping: cfg.Stopping, leaving: cfg.Leaving, temporalProblem: cfg.TemporalProblem, configurationProblem: cfg.ConfigurationProblem,
+		replays: newReplayCache(), recent: newRecent(), runStreams: newOpenStreams(maxRunStreams, maxTokenStreams, maxTokenStreams), eventStreams: newOpenStreams(maxEventStreams, maxTokenStreams, maxPageStreams), stopping: cfg.Stopping, leaving: cfg.Leaving, temporalProblem: cfg.TemporalProblem, configurationProblem: cfg.ConfigurationProblem,
 		replica: cfg.Replica, peers: others,
 		started: time.Now(), version: cfg.Version, log: log, audit: cfg.Audit, keys: keys, contract: contract,
 	}

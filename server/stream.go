@@ -17,9 +17,9 @@ import (
 // that of event streams, which share one hub.
 const (
 	maxRunStreams      = 100
-	maxCallerRuns      = 10 // so that no caller takes the places of all others
 	maxEventStreams    = 1000
-	maxCallerEvents    = 50               // tabs of one browser
+	maxTokenStreams    = 10               // so that no caller takes the places of all others
+	maxPageStreams     = 50               // event streams of one person's pages: each open page has one
 	heartbeat          = 15 * time.Second // proxies close connections after a minute or so of silence
 	streamPatience     = 10 * time.Second // before a client that does not read is cut off
 	reconnectAfter     = 5 * time.Second  // how long a client waits before it connects again
@@ -28,25 +28,34 @@ const (
 
 // openStreams counts the streams that are open, by caller.
 type openStreams struct {
-	most, mostOfCaller int
+	most, mostOfToken, mostOfPages int
 
 	mu       sync.Mutex
 	all      int
-	byCaller map[string]int
+	byCaller map[streamCaller]int
 }
 
-func newOpenStreams(most, mostOfCaller int) *openStreams {
-	return &openStreams{most: most, mostOfCaller: mostOfCaller, byCaller: map[string]int{}}
+// streamCaller is a caller whose streams add up: a person's tokens, or their browsers.
+type streamCaller struct {
+	name  string
+	pages bool
+}
+
+func newOpenStreams(most, mostOfToken, mostOfPages int) *openStreams {
+	return &openStreams{most: most, mostOfToken: mostOfToken, mostOfPages: mostOfPages, byCaller: map[streamCaller]int{}}
 }
 
 // open takes a place for a stream of a caller. The caller must call done at its end.
-func (s *openStreams) open(caller string) (done func(), err error) {
+func (s *openStreams) open(p authority.Principal) (done func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	name, caller := caller, decide.NameKey(caller)
+	caller, most := streamCaller{decide.NameKey(p.Person.Name), p.How == authority.HowSession}, s.mostOfToken
+	if caller.pages {
+		most = s.mostOfPages
+	}
 	switch {
-	case s.byCaller[caller] >= s.mostOfCaller:
-		return nil, &tooManyStreamsError{fmt.Sprintf("%s has %d open; close one, or read instead of streaming", name, s.mostOfCaller)}
+	case s.byCaller[caller] >= most:
+		return nil, &tooManyStreamsError{fmt.Sprintf("%s has %d open; close one, or read instead of streaming", p.Person.Name, most)}
 	case s.all >= s.most:
 		return nil, &tooManyStreamsError{"this replica serves no more now; read instead of streaming, or try again later"}
 	}
@@ -62,7 +71,7 @@ func (s *openStreams) any() bool {
 	return s.all > 0
 }
 
-func (s *openStreams) close(caller string) {
+func (s *openStreams) close(caller streamCaller) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all--
@@ -93,7 +102,7 @@ type stream struct {
 // serve serves the stream until follow returns. It answers errors before the first byte
 // as problems; later ones only end the stream.
 func (s *stream) serve(w http.ResponseWriter, places *openStreams, follow func() error) error {
-	done, err := places.open(personOf(s.ctx).Name)
+	done, err := places.open(principalOf(s.ctx))
 	if err != nil {
 		return err
 	}

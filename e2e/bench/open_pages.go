@@ -29,7 +29,7 @@ import (
 // Open pages, the people who have them open, and what the pages may cost.
 const (
 	openPageCount = 200
-	readerCount   = 10
+	readerCount   = 20 // a token has ten streams
 	pageEvents    = 5
 	renewalDelay  = 300 * time.Millisecond // of Live in web/parts.templ
 	openPagesMB   = 60

@@ -466,8 +466,8 @@ type ClientInterface interface {
 	// `Last-Event-ID`, as browsers do. It receives the latest form of what has changed since. An event may come twice. Any replica
 	// takes any id of the last hour.
 	//
-	// A stream ends within half a minute after its token or session, and when the caller's roles change. A caller can have 50 open,
-	// and a replica serves a thousand.
+	// A stream ends within half a minute after its token or session, and when the caller's roles change. A token can have ten
+	// open, the pages of a person who signed in fifty, and a replica serves a thousand.
 	//
 	// Corresponds with GET /v1/events (the `StreamEvents` operationId).
 	StreamEvents(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1313,8 +1313,8 @@ func (c *Client) Redeliver(ctx context.Context, delivery DeliveryPath, params *R
 // `Last-Event-ID`, as browsers do. It receives the latest form of what has changed since. An event may come twice. Any replica
 // takes any id of the last hour.
 //
-// A stream ends within half a minute after its token or session, and when the caller's roles change. A caller can have 50 open,
-// and a replica serves a thousand.
+// A stream ends within half a minute after its token or session, and when the caller's roles change. A token can have ten
+// open, the pages of a person who signed in fifty, and a replica serves a thousand.
 //
 // Corresponds with GET /v1/events (the `StreamEvents` operationId).
 func (c *Client) StreamEvents(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4603,8 +4603,8 @@ type ClientWithResponsesInterface interface {
 	// `Last-Event-ID`, as browsers do. It receives the latest form of what has changed since. An event may come twice. Any replica
 	// takes any id of the last hour.
 	//
-	// A stream ends within half a minute after its token or session, and when the caller's roles change. A caller can have 50 open,
-	// and a replica serves a thousand.
+	// A stream ends within half a minute after its token or session, and when the caller's roles change. A token can have ten
+	// open, the pages of a person who signed in fifty, and a replica serves a thousand.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -8780,8 +8780,8 @@ func (c *ClientWithResponses) RedeliverWithResponse(ctx context.Context, deliver
 // `Last-Event-ID`, as browsers do. It receives the latest form of what has changed since. An event may come twice. Any replica
 // takes any id of the last hour.
 //
-// A stream ends within half a minute after its token or session, and when the caller's roles change. A caller can have 50 open,
-// and a replica serves a thousand.
+// A stream ends within half a minute after its token or session, and when the caller's roles change. A token can have ten
+// open, the pages of a person who signed in fifty, and a replica serves a thousand.
 //
 // Returns a wrapper object for the known response body format(s).
 //
