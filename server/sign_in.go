@@ -197,11 +197,13 @@ func (s *signIn) endElsewhere(w http.ResponseWriter, r *http.Request, session au
 		}
 	}
 	e := audit.Entry{Source: sourceName(s.keys.sources.of(r), r), Action: audit.ActionSignOut, Result: audit.Done, RequestID: requestIDOf(w)}
-	if p, err := s.keys.rules.Load().OfSession(session, time.Now()); err == nil {
+	p, err := s.keys.rules.Load().OfSession(session, time.Now())
+	if err == nil {
 		e.By, e.Via = p.Person.Name, string(p.How)+" "+p.Credential
 	} else {
 		e.By = "unknown"
 	}
+	s.keys.log.InfoContext(r.Context(), "signed out", "requestId", e.RequestID, "by", e.By, "with", p.Credential)
 	if len(away) > 0 {
 		slices.Sort(away)
 		e.Detail = "replicas without an answer: " + strings.Join(away, ", ")

@@ -110,6 +110,10 @@ func TestSignIn(t *testing.T) {
 	if w := b.ask(http.MethodPost, "/sign-out", "csrf_token="+token, "Content-Type", "application/x-www-form-urlencoded"); w.Code != http.StatusSeeOther || len(b.cookies) != 0 {
 		t.Errorf("sign out: %d %s, cookies %v", w.Code, w.Body, b.cookies)
 	}
+	lines := b.log.entries(t, "signed out")
+	if len(lines) != 1 || lines[0]["by"] != "jane@acme.example" || lines[0]["with"] != "sso" || lines[0]["requestId"] == "" {
+		t.Errorf("signing out logged %v", lines)
+	}
 	p := wantProblem(t, b.send(http.MethodGet, "/v1/me", "", "Cookie", "__Host-gantry_session="+stolen), http.StatusUnauthorized, "unauthenticated")
 	if !strings.Contains(*p.Detail, "session has ended") {
 		t.Errorf("detail %q", *p.Detail)
@@ -241,6 +245,9 @@ func TestSignOutReachesPeers(t *testing.T) {
 	b.ask(http.MethodPost, "/sign-out", "csrf_token="+b.csrf(), "Content-Type", "application/x-www-form-urlencoded")
 	for _, r := range []*rig{b.rig, other} {
 		wantProblem(t, r.send(http.MethodGet, "/v1/me", "", "Cookie", stolen), http.StatusUnauthorized, "unauthenticated")
+	}
+	if here, there := b.log.entries(t, "signed out"), other.log.entries(t, "signed out"); len(here) != 1 || len(there) != 0 {
+		t.Errorf("logged %v, and by the other replica %v; want one line", here, there)
 	}
 	if lines := b.log.entries(t, "sign-out did not reach all replicas"); len(lines) != 1 || !strings.Contains(show(lines), strings.TrimPrefix(gone.URL, "http://")) || strings.Contains(show(lines), strings.TrimPrefix(peer.URL, "http://")) {
 		t.Errorf("logged %v", lines)
