@@ -9,8 +9,11 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"go.temporal.io/api/workflowservice/v1"
 
+	"github.com/gantryhq/gantry/audit"
 	"github.com/gantryhq/gantry/gen/api"
 	"github.com/gantryhq/gantry/openapi"
+	"github.com/gantryhq/gantry/server"
+	"github.com/gantryhq/gantry/spacelift"
 )
 
 // named returns what a problem says of a parameter, and fails if it does not name
@@ -155,7 +158,22 @@ func TestKeysThatAreTwo(t *testing.T) {
 
 // A page token means nothing in another list, nor with other filters.
 func TestPageTokensOfOtherLists(t *testing.T) {
-	r := chainRig(t)
+	record, err := audit.Open(t.Context(), audit.Options{Dir: t.TempDir(), Logger: discard()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = record.Close() })
+	for range 2 {
+		if err := record.Record(t.Context(), audit.Entry{By: "joe", Action: "stopRun", Account: "acme", Result: audit.Done}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	managed := func(id string) spacelift.Stack {
+		return spacelift.Stack{Account: "acme", ID: spacelift.StackID(id), Name: id, Labels: []string{spacelift.LabelManaged}}
+	}
+	r := newRig(t, func(c *server.Config) {
+		c.Audit, c.Accounts[0].Stacks = record, &account{stacks: []spacelift.Stack{managed("app-prod"), managed("network-prod")}}
+	})
 	r.temporal.set(story(10))
 	r.temporal.list = &workflowservice.ListWorkflowExecutionsResponse{NextPageToken: []byte("more")}
 	for range 2 {
@@ -165,21 +183,22 @@ func TestPageTokensOfOtherLists(t *testing.T) {
 		"/v1/runs?pageSize=1", "/v1/runs?pageSize=1&stack=app-prod", "/v1/runs?pageSize=1&account=acme", "/v1/accounts/acme/chains?pageSize=1",
 		"/v1/accounts/globex/chains?pageSize=1", "/v1/deliveries?pageSize=1", "/v1/deliveries?pageSize=1&account=acme",
 		runPath + "/timeline?pageSize=1", runPath + "/timeline?pageSize=1&kind=decision",
+		"/v1/audit?pageSize=1", "/v1/audit?pageSize=1&by=joe", "/v1/accounts/acme/stacks?pageSize=1", "/v1/accounts/acme/stacks?pageSize=1&search=prod",
 	}
 	for _, first := range lists {
-		list := decode[struct{ NextPageToken string }](t, r.get(first, viewerToken))
+		list := decode[struct{ NextPageToken string }](t, r.get(first, adminToken))
 		if list.NextPageToken == "" {
 			t.Fatalf("%s has no next page", first)
 		}
 		token := "&pageToken=" + url.QueryEscape(list.NextPageToken)
-		if w := r.get(first+token, viewerToken); w.Code != http.StatusOK {
+		if w := r.get(first+token, adminToken); w.Code != http.StatusOK {
 			t.Errorf("the next page of %s: %d %s", first, w.Code, w.Body)
 		}
 		for _, other := range lists {
 			if other == first {
 				continue
 			}
-			p := wantProblem(t, r.get(other+token, viewerToken), http.StatusBadRequest, "bad-request")
+			p := wantProblem(t, r.get(other+token, adminToken), http.StatusBadRequest, "bad-request")
 			if says := named(t, p, "pageToken"); !strings.Contains(says, "other filters") {
 				t.Errorf("%s with a token of %s: %s", other, first, says)
 			}
