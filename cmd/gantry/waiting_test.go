@@ -40,7 +40,7 @@ func newWaitingRoom(t *testing.T, runs ...api.RunSummary) *waitingRoom {
 		g.queries = append(g.queries, r.URL.RawQuery)
 		if g.problem != "" {
 			w.WriteHeader(http.StatusUnauthorized)
-			fmt.Fprintf(w, `{"type":"urn:gantry:problem:unauthenticated","title":%q,"status":401}`, g.problem)
+			_ = json.NewEncoder(w).Encode(api.Problem{Type: "urn:gantry:problem:unauthenticated", Title: g.problem, Status: http.StatusUnauthorized})
 			return
 		}
 		list := api.RunList{Runs: []api.RunSummary{}}
@@ -199,8 +199,9 @@ type terminal struct {
 	tty    *os.File
 	mu     sync.Mutex
 	screen *vt.Emulator
-	more   chan struct{} // something was printed
-	done   chan int      // the exit code
+	raw    strings.Builder // all that was printed
+	more   chan struct{}   // something was printed
+	done   chan int        // the exit code
 }
 
 // sits runs the program in a terminal.
@@ -237,6 +238,7 @@ func (p *terminal) draw() {
 		n, err := p.tty.Read(buffer)
 		p.mu.Lock()
 		_, _ = p.screen.Write(buffer[:n])
+		p.raw.Write(buffer[:n])
 		p.mu.Unlock()
 		select {
 		case p.more <- struct{}{}:
@@ -252,6 +254,12 @@ func (p *terminal) shows() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.screen.String()
+}
+
+func (p *terminal) printed() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.raw.String()
 }
 
 // sees waits until the screen shows a text.
@@ -364,6 +372,47 @@ func TestTheScreenKeepsUp(t *testing.T) {
 	p.types("q")
 	if code := <-p.done; code != 0 || len(g.decisions()) > 0 {
 		t.Errorf("exit code %d, decided %v", code, g.decisions())
+	}
+}
+
+// Texts of others can't control the terminal: neither those of a list, nor an explanation, a
+// decision's outcome or a problem.
+func TestHostileTextsOnATerminal(t *testing.T) {
+	const shown = "b\ufffd[2Jc\ufffd[31md"
+	newAPIRig(t)
+	t.Setenv("GANTRY_URL", hostileGantry(t, http.StatusOK))
+	list := sits(t, "waiting", "--everyone")
+	list.sees("Waiting for anyone: 1")
+	list.sees(shown)
+	list.types("e")
+	list.misses("Waiting for anyone: 1")
+	list.sees(shown)
+	list.types("q")
+	list.sees("Waiting for anyone: 1")
+	list.types("q")
+	wantHarmless(t, list)
+
+	run := waits("network", firstRun, "9f2c", 3)
+	run.StackName, run.WaitingFor.Reason = new(hostile), hostile
+	g := newWaitingRoom(t, run)
+	hurry(t)
+	p := sits(t, "waiting")
+	p.sees(shown)
+	g.turns(func() { g.problem = "Ended " + hostile })
+	p.sees("Ended a\ufffd]0;title\ufffd" + shown)
+	p.types("q")
+	wantHarmless(t, p)
+}
+
+func wantHarmless(t *testing.T, p *terminal) {
+	t.Helper()
+	if code := <-p.done; code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for _, control := range []string{"\x1b]0;", "title\x07", "b\x1b[2J", "c\x1b[31m", "\u009b", "\u202e", "\x7f", "g\rh"} {
+		if raw := p.printed(); strings.Contains(raw, control) {
+			t.Errorf("it prints %q in\n%q", control, raw)
+		}
 	}
 }
 
