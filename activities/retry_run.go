@@ -17,6 +17,9 @@ import (
 type RetryRunInput struct {
 	Run      spacelift.RunRef `json:"run"`
 	FailedAt time.Time        `json:"failedAt"` // by Spacelift's clock, to find what an earlier attempt began; must be set
+
+	// Judged has what a retry by policy rests on; nil for one that a person asked for.
+	Judged *managed.Judged `json:"judged,omitempty"`
 }
 
 // RetryRunResult is the result of RetryRun.
@@ -44,7 +47,8 @@ const (
 // that another person started serves too, and makes the retry moot.
 //
 // RetryRun doesn't take a stack back to an older commit than that of a newer run,
-// and doesn't retry on a locked stack.
+// doesn't retry on a locked stack, and makes no retry by a policy that the stack doesn't
+// have any more.
 func (a *Activities) RetryRun(ctx context.Context, in RetryRunInput) (RetryRunResult, error) {
 	api, err := a.account(in.Run.Account)
 	if err != nil {
@@ -71,6 +75,16 @@ func (a *Activities) retryRun(ctx context.Context, api Spacelift, in RetryRunInp
 	read := time.Now()
 	if found := retryable(in, run); found.Outcome != "" {
 		return found, nil
+	}
+	if in.Judged != nil {
+		s, err := a.standing(ctx, run, time.Time{}, nil)
+		if err != nil {
+			return RetryRunResult{}, err
+		}
+		s.Judged = in.Judged
+		if no := s.Forbids(managed.ToRetryByPolicy); no != nil {
+			return RetryRunResult{Outcome: managed.ActForbidden, Reason: no.Reason}, nil
+		}
 	}
 	again, err := api.RetryRun(fresh(ctx, read), in.Run)
 	switch {

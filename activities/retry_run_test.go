@@ -110,6 +110,41 @@ func TestRetryRun(t *testing.T) {
 	}
 }
 
+// A retry that the policy allowed is made only while the stack has that policy; one that a
+// person asked for is made by any.
+func TestARetryByPolicyIsCheckedAnew(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		since  []string
+		person bool
+		want   managed.ActOutcome
+		reason string
+	}{
+		{name: "nothing changed", since: []string{"gantry:managed", "gantry:retries=2"}, want: managed.ActDone},
+		{name: "runs are tried again no more", since: []string{"gantry:managed", "gantry:retries=0"}, want: managed.ActForbidden, reason: "the policy is not the one"},
+		{name: "the stack isn't managed any more", since: []string{"gantry:retries=2"}, want: managed.ActForbidden, reason: "gantry:managed"},
+		{name: "a person asked", since: []string{"gantry:managed", "gantry:retries=0"}, person: true, want: managed.ActDone},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRig(t)
+			r.must(r.sim.SetLabels(stack, "gantry:managed", "gantry:retries=2"))
+			r.fails(planFails("no available workers"))
+			in := r.retry()
+			if !tc.person {
+				in.Judged = r.approved()
+			}
+			r.must(r.sim.SetLabels(stack, tc.since...))
+			got := done[activities.RetryRunResult](r, r.acts.RetryRun, in)
+			if got.Outcome != tc.want || !strings.Contains(got.Reason, tc.reason) || (got.Reason == "") != (tc.want == managed.ActDone) {
+				t.Errorf("%s: %s; want %s with %q", got.Outcome, got.Reason, tc.want, tc.reason)
+			}
+			if sent := r.calls("runRetry"); (sent == 1) != (tc.want == managed.ActDone) {
+				t.Errorf("%d retries were sent", sent)
+			}
+		})
+	}
+}
+
 // The answer that gets lost may have been a yes: the next attempt finds the run
 // that the first one began, and begins no other.
 func TestRetryRunAfterALostAnswer(t *testing.T) {

@@ -100,6 +100,42 @@ func TestRetriesFollowTheRulesInEffect(t *testing.T) {
 	}
 }
 
+// Rules that change while a retry is on its way forbid it: they are read again, and decide.
+func TestARetryThatItsPolicyForbidsIsJudgedAnew(t *testing.T) {
+	for name, tt := range map[string]struct {
+		now   []string
+		tries int
+		ends  string
+	}{
+		"it isn't allowed any more": {append([]string{"gantry:retries=0"}, retried...), 1, "Gantry did not retry it: failed runs are not tried again (gantry:retries=0)"},
+		"another value changed":     {append([]string{"gantry:confirm=manual"}, retried...), 2, "attempt 2 of 3 follows as run " + string(again.Run)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, retried)
+			var tries []managed.RetryRunInput
+			r.retriesWith(func(in managed.RetryRunInput) managed.RetryRunOutcome {
+				if tries = append(tries, in); len(tries) > 1 {
+					return managed.RetryRunOutcome{New: again}
+				}
+				r.set(func() { r.truth.StackLabels = tt.now })
+				return managed.RetryRunOutcome{Forbidden: true, Reason: "the policy is not the one that the run was judged by"}
+			})
+			r.at(0, func() { r.moves(queued, ready, preparing, initializing, planning) })
+			r.at(time.Minute, func() { r.fails("", timeout); r.notify() })
+			s := r.manage()
+			if len(tries) != tt.tries || !strings.HasSuffix(s.Outcome, tt.ends) {
+				t.Errorf("%d retries, and the outcome is %q; want %d and %q", len(tries), s.Outcome, tt.tries, tt.ends)
+			}
+			r.mentions(s, managed.KindNote, "the retry waits: the policy is not the one")
+			for i, in := range tries {
+				if in.Judged == nil || (in.Judged.Policy.Confirm.Value == policy.ConfirmManual) != (i > 0) {
+					t.Errorf("try %d rests on %+v", i+1, in.Judged)
+				}
+			}
+		})
+	}
+}
+
 // What explain says of a failed run is the reason that decided, and it offers
 // what works.
 func TestExplainNamesTheRuleThatForbidsARetry(t *testing.T) {

@@ -157,6 +157,7 @@ func (m *manager) retry(ctx workflow.Context, _ managed.Next) error {
 	retry, s := m.known.Retry, m.known.Facts()
 	in := managed.RetryRunInput{
 		Run: s.Run, By: managed.SourceGantry, Reason: retry.Reason, Attempt: retry.Attempt, TriggeredBy: s.Triggerers(), Chains: s.Released(),
+		Judged: new(m.situation(ctx).Judged()),
 	}
 	opening := in.Opening(pagesOf(ctx))
 	child := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{

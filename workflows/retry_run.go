@@ -27,7 +27,7 @@ func RetryRun(ctx workflow.Context, in managed.RetryRunInput) (managed.RetryRunO
 	case err != nil:
 		return managed.RetryRunOutcome{Reason: because(err)}, nil
 	case result.Outcome != managed.ActDone:
-		return managed.RetryRunOutcome{Reason: result.Reason, Block: result.Block}, nil
+		return managed.RetryRunOutcome{Reason: result.Reason, Block: result.Block, Forbidden: result.Outcome == managed.ActForbidden}, nil
 	}
 	// The new run exists, so cancellation no longer stops this.
 	ctx, stop := workflow.NewDisconnectedContext(ctx)
@@ -71,7 +71,7 @@ func retryRun(ctx workflow.Context, in *managed.RetryRunInput) (failed spacelift
 	show("Gantry asks Spacelift for another run")
 	for wait := managed.BlockFirst; ; wait = min(2*wait, managed.BlockMost) {
 		result = activities.RetryRunResult{}
-		err = workflow.ExecuteActivity(summarized(withRetrying(ctx), in.Reason), a.RetryRun, activities.RetryRunInput{Run: in.Run, FailedAt: failed.At}).Get(ctx, &result)
+		err = workflow.ExecuteActivity(summarized(withRetrying(ctx), in.Reason), a.RetryRun, activities.RetryRunInput{Run: in.Run, FailedAt: failed.At, Judged: in.Judged}).Get(ctx, &result)
 		// For a moment, the caller waits and decides about a block. Later nobody does.
 		waited := workflow.Now(ctx).Sub(began)
 		if err != nil || result.Outcome != managed.ActBlocked || waited < retryWait || waited > managed.RetryHeld {

@@ -21,6 +21,8 @@ const (
 	ToFollow  Act = "follow"  // to trigger a run for a chain, or in place of one with an old plan
 	ToTrigger Act = "trigger" // a run that somebody asks for
 	ToRetry   Act = "retry"   // a failed run
+
+	ToRetryByPolicy Act = "retry by policy" // a failed run, because its policy allows it
 )
 
 // Check is a condition of an act beside the state of its run.
@@ -47,6 +49,8 @@ var checksOf = map[Act][]Check{
 	ToFollow:  {CheckManaged, CheckLabels, CheckStart},
 	ToTrigger: {CheckManaged, CheckStart},
 	ToRetry:   {CheckStart},
+
+	ToRetryByPolicy: {CheckManaged, CheckPolicy, CheckStart},
 }
 
 // Standing is a stack and a run of it, as far as checks need them, right before an act.

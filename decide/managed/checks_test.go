@@ -19,17 +19,17 @@ func TestForbids(t *testing.T) {
 			Plan: policy.PlanFacts{Type: spacelift.RunTypeTracked, Delta: &spacelift.Delta{Added: 1}},
 		}
 	}
-	all := []Act{ToConfirm, ToReview, ToRelease, ToDiscard, ToFollow, ToTrigger, ToRetry}
+	all := []Act{ToConfirm, ToReview, ToRelease, ToDiscard, ToFollow, ToTrigger, ToRetry, ToRetryByPolicy}
 	for name, tt := range map[string]struct {
 		spoil   func(*Standing)
 		forbids map[Act]Check
 	}{
 		"nothing": {func(*Standing) {}, nil},
 		"a stack that isn't managed": {func(s *Standing) { s.Labels = nil }, map[Act]Check{
-			ToConfirm: CheckManaged, ToReview: CheckManaged, ToRelease: CheckManaged, ToFollow: CheckManaged, ToTrigger: CheckManaged,
+			ToConfirm: CheckManaged, ToReview: CheckManaged, ToRelease: CheckManaged, ToFollow: CheckManaged, ToTrigger: CheckManaged, ToRetryByPolicy: CheckManaged,
 		}},
 		"another policy": {func(s *Standing) { s.Judged.Policy.Approvals.Value++ }, map[Act]Check{
-			ToConfirm: CheckPolicy, ToReview: CheckPolicy, ToRelease: CheckPolicy, ToDiscard: CheckPolicy,
+			ToConfirm: CheckPolicy, ToReview: CheckPolicy, ToRelease: CheckPolicy, ToDiscard: CheckPolicy, ToRetryByPolicy: CheckPolicy,
 		}},
 		"another verdict": {func(s *Standing) { s.Rules.Verdicts = &policy.Verdicts{Holds: []string{"late"}} }, map[Act]Check{
 			ToConfirm: CheckVerdicts, ToReview: CheckVerdicts, ToRelease: CheckVerdicts,
@@ -47,7 +47,7 @@ func TestForbids(t *testing.T) {
 			s.Judged.Policy, s.Judged.Approved = s.Rules.Policy, true
 		}, nil},
 		"a lock": {func(s *Standing) { s.Brakes.Lock = &spacelift.Lock{By: "jane"} }, map[Act]Check{
-			ToConfirm: CheckBrakes, ToRelease: CheckBrakes, ToFollow: CheckStart, ToTrigger: CheckStart, ToRetry: CheckStart,
+			ToConfirm: CheckBrakes, ToRelease: CheckBrakes, ToFollow: CheckStart, ToTrigger: CheckStart, ToRetry: CheckStart, ToRetryByPolicy: CheckStart,
 		}},
 		"another run that holds the stack": {func(s *Standing) { s.Brakes.Blocker = "other" }, map[Act]Check{ToConfirm: CheckBrakes, ToRelease: CheckBrakes}},
 		"a freeze":                         {func(s *Standing) { s.Rules.Gate = policy.Gate{Reason: "audit"} }, map[Act]Check{ToConfirm: CheckGate, ToRelease: CheckGate}},

@@ -86,7 +86,7 @@ func decideRetry(s Situation, end Next) Next {
 		Reason: fmt.Sprintf("the run failed (%s) and is tried again, attempt %d of %d", s.Failure.Cause, s.Retry.Attempt, s.Retry.Of),
 		Who:    "no one; the operator of Gantry may stop it", Then: "Gantry asks Spacelift to retry the run",
 	}
-	if s.Retry.Held != "" {
+	if s.Retry.Held != "" && !s.rulesStale {
 		n.What, n.Reason = WaitStack, fmt.Sprintf("the run failed (%s) and its retry waits: %s", s.Failure.Cause, s.Retry.Held)
 		n.Who = "anyone who may unlock or enable the stack in Spacelift; an operator may stop the retry"
 	}

@@ -227,7 +227,7 @@ const (
 	ActMoot      ActOutcome = "moot"      // nothing was done: the run is not where it was judged to be
 	ActRefused   ActOutcome = "refused"   // nothing was done: Spacelift would not
 	ActBlocked   ActOutcome = "blocked"   // nothing was done: a brake in Spacelift, such as a lock, forbids it now; of RetryRun alone
-	ActForbidden ActOutcome = "forbidden" // nothing was done: a check forbids it now; of DiscardRun and ReviewRun alone
+	ActForbidden ActOutcome = "forbidden" // nothing was done: a check forbids it now; of DiscardRun, ReviewRun and RetryRun alone
 )
 
 // ActResult says what came of it, and what the API showed before.

@@ -25,6 +25,9 @@ type RetryRunInput struct {
 	// shows is added.
 	TriggeredBy []string `json:"triggeredBy,omitempty"`
 
+	// Judged has what the policy's own retry rests on; nil for one that a person asked for.
+	Judged *Judged `json:"judged,omitempty"`
+
 	// Waits says that the run's execution has not ended, so that it is signaled;
 	// that execution never sets it.
 	Waits bool `json:"waits,omitempty"`
@@ -40,6 +43,9 @@ type RetryRunOutcome struct {
 
 	// Block is the brake that holds the stack, if that was why. It may pass.
 	Block *spacelift.Block `json:"block,omitempty"`
+
+	// Forbidden says that what the retry rests on has changed, if that was why.
+	Forbidden bool `json:"forbidden,omitempty"`
 }
 
 // RetryOf says that a run tries another one again.
@@ -94,14 +100,16 @@ func (r *Record) RetryEnds(at time.Time, outcome RetryRunOutcome) {
 	switch {
 	case outcome.Reason == "":
 		r.Retry.made(outcome.New)
+	case outcome.Forbidden && r.postponeRetry(at, outcome.Reason):
+		r.RulesStale = true // ConsiderRetry decides by the new ones
 	case outcome.Block != nil && r.postponeRetry(at, outcome.Reason):
 	case r.Retry.callOff(outcome.Reason):
 		r.Note(at, KindNote, "the run was not retried: %s", outcome.Reason)
 	}
 }
 
-// postponeRetry records that a lock, or another brake of the stack, keeps the retry
-// from being made. It returns false when that has taken too long.
+// postponeRetry records that a lock or another brake of the stack, or a changed policy,
+// keeps the retry from being made. It returns false when that has taken too long.
 func (r *Record) postponeRetry(at time.Time, why string) bool {
 	since := r.Retry.HeldSince
 	if since.IsZero() {
