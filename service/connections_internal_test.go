@@ -82,3 +82,22 @@ func isTimeout(err error) bool {
 	e, ok := err.(net.Error) //nolint:errorlint // as it comes from the connection
 	return ok && e.Timeout()
 }
+
+// All sources together have no more than maxConnections. One more waits until another
+// ends.
+func TestConnectionsInAllAreBounded(t *testing.T) {
+	l, dial := limited(t, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
+	var served []net.Conn
+	for range maxConnections {
+		dial()
+		served = append(served, accept(t, l))
+	}
+	dial()
+	select {
+	case <-l:
+		t.Fatal("one more is served")
+	case <-time.After(100 * time.Millisecond):
+	}
+	_ = served[0].Close()
+	accept(t, l)
+}
