@@ -127,6 +127,14 @@ var withToken = "tokens:\n  - {name: e2e, role: admin, hash: " + authority.Token
 // that switches it on: it would repair what a test breaks.
 func (w *world) serveWith(more string) *process {
 	w.t.Helper()
+	p := w.launch(more)
+	w.ready(p)
+	return p
+}
+
+// launch is serveWith that doesn't wait.
+func (w *world) launch(more string) *process {
+	w.t.Helper()
 	if !strings.Contains(more, "reconcile:") {
 		more += "reconcile: {interval: 0s}\n"
 	}
@@ -143,9 +151,7 @@ accounts:
     apiKeySecret: %s
     webhookSecrets: [%s]
 %s`, w.port, w.opsPort, filepath.Join(w.dir, "inbox"), cmp.Or(w.serves, "acme"), w.apiURL, keyID, keySecret, secret, more), 0o600))
-	p := start(w.t, gantryBinary, append(w.env, "TEMPORAL_ADDRESS="+w.temporal.HostPort()), "serve", "--config", config)
-	w.ready(p)
-	return p
+	return start(w.t, gantryBinary, append(w.env, "TEMPORAL_ADDRESS="+w.temporal.HostPort()), "serve", "--config", config)
 }
 
 // gantry runs another command of the product with the configuration of serve,

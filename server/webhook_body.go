@@ -23,7 +23,7 @@ const (
 // The budget for the bodies in flight that are larger than freeBody, in bytes. One
 // source can't use up all of it.
 const (
-	bodyBudget          = 16 << 20
+	bodyBudget          = 4 << 20
 	bodyBudgetPerSource = bodyBudget / 2
 	bodyBudgetWait      = 2 * time.Second
 )
@@ -33,8 +33,6 @@ var (
 	errSourceLimited = errors.New("the source sent too many requests that were not authentic")
 	errNoBudget      = errors.New("too many large bodies are in flight")
 )
-
-var chunks = sync.Pool{New: func() any { return new([firstChunk]byte) }}
 
 // readBody reads a whole body: into room if that has room for it, and else into a
 // buffer of its size. The memory follows what
@@ -50,23 +48,21 @@ func (f *frontDoor) readBody(r *http.Request, source netip.Prefix, room []byte) 
 		_, err = io.ReadFull(r.Body, body)
 		return body, 0, err
 	}
-	chunk := chunks.Get().(*[firstChunk]byte)
-	defer chunks.Put(chunk)
-	n, err := io.ReadFull(r.Body, chunk[:])
+	n, err := io.ReadFull(r.Body, room)
 	if size < 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
-		return append([]byte(nil), chunk[:n]...), 0, nil
+		return room[:n], 0, nil
 	}
 	if err != nil {
 		return nil, 0, err
 	}
 	if size < 0 {
-		return f.readUnannounced(r, source, chunk[:])
+		return f.readUnannounced(r, source, room)
 	}
 	if held, err = f.setAside(r.Context(), source, size); err != nil {
 		return nil, 0, err
 	}
 	body = make([]byte, size)
-	_, err = io.ReadFull(r.Body, body[copy(body, chunk[:]):])
+	_, err = io.ReadFull(r.Body, body[copy(body, room):])
 	return body, held, err
 }
 

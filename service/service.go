@@ -44,8 +44,7 @@ const (
 	writeTimeout      = 30 * time.Second
 	profileTimeout    = 5 * time.Minute // to write an answer to operators: profiles take as long as they ask for
 	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 32 << 10
-	maxStreams        = 64 // of a connection with HTTP/2
+	maxHeaderBytes    = 16 << 10
 )
 
 // shutdownGrace bounds the time that requests and workflow tasks under way take to
@@ -330,9 +329,8 @@ func (p *process) serveHTTP(ctx context.Context, l net.Listener, h http.Handler)
 	srv := p.newServer(h)
 	if p.certificate != nil {
 		srv.TLSConfig = &tls.Config{GetCertificate: p.certificate.Get, MinVersion: tls.VersionTLS12}
-		srv.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreams}
 	}
-	return serveUntilDone(ctx, srv, l)
+	return serveUntilDone(ctx, srv, limitRequests(l, srv))
 }
 
 // serveOperators serves the operations listener until ctx ends.
