@@ -27,11 +27,10 @@ func TestABurstIsOver(t *testing.T) {
 		{400 * mb, false}, // a burst
 		{410 * mb, true},
 		{411 * mb, false},
-		{425 * mb, false}, // little, for long
-		{440 * mb, false},
-		{455 * mb, false},
-		{470 * mb, false},
-		{485 * mb, true},
+		{418 * mb, false}, // little, for long
+		{424 * mb, false},
+		{428 * mb, true},
+		{430 * mb, false},
 	} {
 		if got := b.over(step.all); got != step.want {
 			t.Errorf("step %d, after %d MB: %v, want %v", i, step.all/mb, got, step.want)
