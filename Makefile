@@ -180,7 +180,8 @@ bench: build ## Measure, as ratios against a baseline in the same run; ARGS='-ro
 	go run ./e2e/bench -gantry $(BIN)/gantry -lab $(BIN)/gantry-dev $(ARGS)
 
 .PHONY: soak
-soak: ## Kill the product under load, for SOAK (default 10m)
+soak: ## Kill the inbox on a disk that fails, then the product, under load, each for SOAK (default 10m); SEED=7 repeats a disk's faults
+	SOAK=$${SOAK:-10m} go test -count=1 -timeout 2h -run 'OnABadDisk$$' -v ./inbox -rapid.checks=5000
 	SOAK=$${SOAK:-10m} go test -count=1 -timeout 2h -run TestKill -v ./e2e
 
 .PHONY: mutants

@@ -26,13 +26,17 @@ import (
 // badDisk plays a disk that is full, that fails, and that loses what was not
 // flushed when the power is cut.
 type badDisk struct {
-	dir      string
-	mu       sync.Mutex
-	room     int64 // bytes that all files may have; 0 for no limit
-	syncs    error // of the next flush
-	writes   error // of all writes, which are cut off in the middle
-	undo     map[string][]undo
-	failures int
+	dir    string
+	mu     sync.Mutex
+	random *rand.Rand
+	room   int64 // bytes that all files may have; 0 for no limit
+	syncs  error // of the next flush
+	writes error // of all writes, which are cut off in the middle
+	undo   map[string][]undo
+
+	failed func(op string, err error) // if set, the disk fails at random, and calls it each time
+	mishap func(*badDisk)             // the present one, nil for none
+	until  time.Time                  // of the mishap
 }
 
 type undo struct {
@@ -56,7 +60,7 @@ type badFile struct {
 func (f badFile) WriteAt(p []byte, at int64) (int, error) {
 	if n, err := f.disk.write(f.name, at, p); err != nil {
 		_, _ = f.File.WriteAt(p[:n], at)
-		return n, err
+		return n, f.disk.fail("write", err)
 	}
 	n, err := f.File.WriteAt(p, at)
 	if err == nil && f.flushes {
@@ -66,6 +70,39 @@ func (f badFile) WriteAt(p []byte, at int64) (int, error) {
 }
 
 func (f badFile) Sync() error { return errors.Join(f.disk.sync(f.name), f.File.Sync()) }
+
+// mishaps are the faults of a disk that fails at random.
+var mishaps = []func(*badDisk){
+	func(d *badDisk) { d.writes = syscall.EIO },
+	func(d *badDisk) { d.writes = syscall.ENOSPC },
+	func(d *badDisk) { d.room = d.used() },
+	func(d *badDisk) { d.syncs = syscall.EIO },
+}
+
+// draw has about one write in eighty begin a mishap; every third one lasts a second. Called
+// with mu held, before a write.
+func (d *badDisk) draw() {
+	if d.failed == nil {
+		return
+	}
+	if now := time.Now(); now.After(d.until) {
+		if d.mishap = nil; d.random.IntN(80) == 0 {
+			d.mishap = mishaps[d.random.IntN(len(mishaps))]
+			d.until = now.Add(time.Duration(d.random.IntN(3)/2) * time.Second)
+		}
+	}
+	if d.writes, d.room = nil, 0; d.mishap != nil {
+		d.mishap(d)
+	}
+}
+
+// fail reports an operation's failure, if there is one, and returns it.
+func (d *badDisk) fail(op string, err error) error {
+	if err != nil && d.failed != nil {
+		d.failed(op, err)
+	}
+	return err
+}
 
 func (d *badDisk) used() (n int64) {
 	entries, _ := os.ReadDir(d.dir)
@@ -80,13 +117,13 @@ func (d *badDisk) used() (n int64) {
 func (d *badDisk) write(name string, at int64, p []byte) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.draw()
 	path := filepath.Join(d.dir, name)
 	size := int64(0)
 	if info, err := os.Stat(path); err == nil {
 		size = info.Size()
 	}
 	if grow := at + int64(len(p)) - size; d.room > 0 && grow > 0 && d.used()+grow > d.room {
-		d.failures++
 		return 0, syscall.ENOSPC
 	}
 	old := make([]byte, len(p))
@@ -96,7 +133,6 @@ func (d *badDisk) write(name string, at int64, p []byte) (int, error) {
 	}
 	d.undo[name] = append(d.undo[name], undo{at, old})
 	if d.writes != nil {
-		d.failures++
 		return len(p) / 2, d.writes
 	}
 	return 0, nil
@@ -104,14 +140,12 @@ func (d *badDisk) write(name string, at int64, p []byte) (int, error) {
 
 func (d *badDisk) sync(name string) error {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.syncs; err != nil {
-		d.failures++
-		d.syncs = nil
-		return err
+	err := d.syncs
+	if d.syncs = nil; err == nil {
+		delete(d.undo, name)
 	}
-	delete(d.undo, name)
-	return nil
+	d.mu.Unlock()
+	return d.fail("flush", err)
 }
 
 func (d *badDisk) set(change func()) {
@@ -134,7 +168,7 @@ func (d *badDisk) cut(t testing.TB) {
 		}
 		for _, u := range slices.Backward(writes) {
 			for at := 0; at < len(u.old); at += 512 {
-				if rand.IntN(2) == 0 {
+				if d.random.IntN(2) == 0 {
 					if _, err := f.WriteAt(u.old[at:min(at+512, len(u.old))], u.at+int64(at)); err != nil {
 						t.Fatal(err)
 					}
@@ -146,8 +180,8 @@ func (d *badDisk) cut(t testing.TB) {
 	d.undo = map[string][]undo{}
 }
 
-func newBadDisk(t testing.TB) *badDisk {
-	return &badDisk{dir: t.TempDir(), undo: map[string][]undo{}}
+func newBadDisk(dir string, seed uint64) *badDisk {
+	return &badDisk{dir: dir, random: rand.New(rand.NewPCG(seed, 0)), undo: map[string][]undo{}}
 }
 
 // A disk that is full of pending events is no reason to lose one, and once they
@@ -157,7 +191,7 @@ func TestFullDiskHealsByItself(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		t.Run(fmt.Sprintf("restart %t", restart), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				disk := newBadDisk(t)
+				disk := newBadDisk(t.TempDir(), 0)
 				disk.room = 640 << 10
 				opts := Options{Dir: disk.dir, openFile: disk.openFile, segment: 128 << 10, Logger: silent}
 				in := open(t, opts)
@@ -239,7 +273,7 @@ func TestMarksFitOnAFullDisk(t *testing.T) {
 
 func marksFit(t *testing.T, body []byte) {
 	t.Helper()
-	disk := newBadDisk(t)
+	disk := newBadDisk(t.TempDir(), 0)
 	opts := Options{Dir: disk.dir, openFile: disk.openFile, segment: 128 << 10, Logger: silent}
 	in := open(t, opts)
 	stuck := accept(t, in, notice(runRef(-1), 0, spacelift.RunStateQueued))
@@ -284,7 +318,7 @@ func TestFailedFlushStoresNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				disk := newBadDisk(t)
+				disk := newBadDisk(t.TempDir(), 0)
 				var log strings.Builder
 				opts := Options{Dir: disk.dir, openFile: disk.openFile, Logger: textLogger(&log)}
 				in := open(t, opts)
@@ -331,7 +365,7 @@ func TestFailedFlushStoresNothing(t *testing.T) {
 func TestAFailedWriteThatTearsAnEventIsReported(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		disk := newBadDisk(t)
+		disk := newBadDisk(t.TempDir(), 0)
 		var log strings.Builder
 		in := open(t, Options{Dir: disk.dir, openFile: disk.openFile, Logger: textLogger(&log)})
 		accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued))
@@ -401,11 +435,11 @@ func TestNothingAcceptedIsLostOnABadDisk(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		ops := rapid.SliceOfN(rapid.SampledFrom([]string{"accept", "accept", "accept", "burst", "wait", "sync", "write", "full", "fine", "kill", "cut", "archive", "sick", "sick"}), 1, 40).Draw(rt, "ops")
-		disk := &badDisk{undo: map[string][]undo{}}
-		var err error
-		if disk.dir, err = os.MkdirTemp(t.TempDir(), ""); err != nil {
+		dir, err := os.MkdirTemp(t.TempDir(), "")
+		if err != nil {
 			rt.Fatal(err)
 		}
+		disk := newBadDisk(dir, rapid.Uint64().Draw(rt, "seed"))
 		bubble(t, rt, func(t *testing.T) error {
 			opts := Options{Dir: disk.dir, openFile: disk.openFile, segment: 16 << 10, Logger: silent, Bodies: archive.Budget{Count: 20, Bytes: 20_000}}
 			sick := false

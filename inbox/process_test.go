@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/gantryhq/gantry/decide/managed"
 	"github.com/gantryhq/gantry/inbox/archive"
 	"github.com/gantryhq/gantry/spacelift"
@@ -31,6 +33,7 @@ const (
 	childEnv = "GANTRY_TEST_INBOX_CHILD"
 	dirEnv   = "GANTRY_TEST_INBOX_DIR"
 	roundEnv = "GANTRY_TEST_INBOX_ROUND"
+	seedEnv  = "GANTRY_TEST_INBOX_SEED" // of a bad disk
 )
 
 var children = map[string]func(dir string) error{
@@ -80,49 +83,124 @@ func (t fileTarget) Signal(_ context.Context, _ spacelift.RunRef, events []manag
 }
 
 // traffic accepts events of many runs and says on its output which ones were
-// accepted, until it is killed.
+// accepted, until it is killed. With a seed its disk is bad; it says there what failed,
+// and about every fourth failure kills it.
 func traffic(dir string) error {
-	in, err := Open(context.Background(), Options{
+	o := Options{
 		Dir: filepath.Join(dir, "inbox"), Linger: 5 * time.Millisecond,
 		// Small, so that kills hit retention as well.
 		Archive: archive.Budgets{Entries: archive.Budget{Count: 4000}}, Bodies: archive.Budget{Count: 800}, segment: 128 << 10,
-	})
+	}
+	var out sync.Mutex
+	say := func(format string, args ...any) {
+		out.Lock()
+		defer out.Unlock()
+		fmt.Fprintf(os.Stdout, format+"\n", args...)
+	}
+	if s := os.Getenv(seedEnv); s != "" {
+		seed, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			return err
+		}
+		disk := newBadDisk(o.Dir, seed)
+		disk.failed = func(op string, err error) {
+			say("%s%s: %v", failurePrefix, op, err)
+			disk.set(func() {
+				if disk.random.IntN(4) == 0 {
+					_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+				}
+			})
+		}
+		o.openFile = disk.openFile
+	}
+	in, err := Open(context.Background(), o)
 	if err != nil {
 		return err
 	}
-	if h := in.Health(); h.Problem != "" {
+	if h := in.Health(); len(h.Damage) > 0 {
 		return fmt.Errorf("after a kill: %s", h.Problem)
 	}
 	go func() {
 		_ = NewForwarder(in, fileTarget{filepath.Join(dir, "sent")}, ForwarderOptions{}).Run(context.Background())
 	}()
-	var out sync.Mutex
-	var wg sync.WaitGroup
+	var g errgroup.Group
 	for w := range 16 {
-		wg.Go(func() {
+		g.Go(func() error {
 			for n := 0; ; n++ {
 				run := spacelift.RunRef{Account: "acme", Stack: "network", Run: spacelift.RunID(fmt.Sprintf("%s-%d-%d", os.Getenv(roundEnv), w, n))}
 				for v, s := range life {
-					if _, err := in.Accept(context.Background(), notice(run, v, s), []byte(`{}`)); err != nil {
-						continue
+					accepted, err := send(in, notice(run, v, s), v%2 == 0)
+					if err != nil {
+						return err
 					}
-					out.Lock()
-					fmt.Fprintf(os.Stdout, "%s %d\n", run.Run, v)
-					out.Unlock()
+					if accepted {
+						say("%s %d", run.Run, v)
+					}
 				}
 			}
 		})
 	}
-	wg.Wait()
-	return nil
+	return g.Wait()
+}
+
+// send sends an event to the inbox. A stubborn sender repeats it until it is
+// accepted, another one gives up.
+func send(in *Inbox, d archive.Delivery, stubborn bool) (accepted bool, err error) {
+	for began := time.Now(); ; pass(time.Millisecond) {
+		_, err := in.Accept(context.Background(), d, []byte(`{}`))
+		if err == nil || !stubborn {
+			return err == nil, nil
+		}
+		if time.Since(began) > 20*time.Second {
+			return false, fmt.Errorf("the inbox does not heal: %w", err)
+		}
+	}
 }
 
 func TestKilledAgainAndAgainNothingAcceptedIsLost(t *testing.T) {
 	t.Parallel()
+	killAgainAndAgain(t, 20, rand.New(rand.NewPCG(rand.Uint64(), 0)), false)
+}
+
+// The disk tears writes, gets full and fails flushes, for a moment or for a
+// second, and some of the kills strike in the middle of that. What was accepted is there
+// and arrives in order, and the inbox heals without help. A seed repeats the mishaps and
+// the writes that they strike, but not the timing of senders and kills. With SOAK=10m in
+// the environment the test continues for at least that long, a seed after the other.
+func TestKilledAgainAndAgainOnABadDisk(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64N(1e9)
+	if s := os.Getenv("SEED"); s != "" {
+		var err error
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	soak, _ := time.ParseDuration(os.Getenv("SOAK"))
+	for end := time.Now().Add(soak); ; seed++ {
+		ok := t.Run(fmt.Sprintf("SEED=%d", seed), func(t *testing.T) {
+			killAgainAndAgain(t, 10, rand.New(rand.NewPCG(seed, 0)), true)
+		})
+		if !ok || !time.Now().Before(end) {
+			return
+		}
+	}
+}
+
+// failurePrefix is that of the lines in which traffic says that its disk failed.
+const failurePrefix = "failed "
+
+// killAgainAndAgain kills traffic, on a bad disk or not, and checks that nothing
+// that it accepted is lost.
+func killAgainAndAgain(t *testing.T, kills int, random *rand.Rand, bad bool) {
 	dir := t.TempDir()
 	accepted := map[string]bool{}
-	for round := range 20 {
+	failures := map[string]int{}
+	for round := range kills {
 		cmd := childProcess(t, "traffic", dir, round)
+		if bad {
+			cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", seedEnv, random.Uint64()))
+		}
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		out, err := cmd.StdoutPipe()
@@ -133,10 +211,14 @@ func TestKilledAgainAndAgainNothingAcceptedIsLost(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines := bufio.NewScanner(out)
-		last := rand.IntN(2000)
+		last := random.IntN(2000)
 		for n := 0; lines.Scan(); n++ {
+			if failure, ok := strings.CutPrefix(lines.Text(), failurePrefix); ok {
+				failures[failure]++
+				continue
+			}
 			accepted[lines.Text()] = true
-			if n == last {
+			if n >= last {
 				if err := cmd.Process.Kill(); err != nil {
 					t.Fatal(err)
 				}
@@ -154,14 +236,25 @@ func TestKilledAgainAndAgainNothingAcceptedIsLost(t *testing.T) {
 	stop := forward(t, in, fileTarget{filepath.Join(dir, "sent")}, ForwarderOptions{})
 	waitFor(t, in, func(h Health) bool { return h.Pending == 0 })
 	stop()
+	got, repeats := arrivals(t, filepath.Join(dir, "sent"))
+	for key := range accepted {
+		if !got[key] {
+			t.Errorf("event %s was accepted and is lost", key)
+		}
+	}
+	t.Logf("%d kills, %d events accepted, %d sent again, failures %v", kills, len(accepted), repeats, failures)
+}
 
-	sent, err := os.ReadFile(filepath.Join(dir, "sent"))
+// arrivals reads what a fileTarget was sent, checks its order, and counts what was
+// sent again.
+func arrivals(t *testing.T, path string) (got map[string]bool, repeats int) {
+	sent, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := map[string]string{} // event → delivery
+	ids := map[string]string{} // event → delivery
+	got = map[string]bool{}
 	next := map[spacelift.RunID]int{}
-	repeats := 0
 	for line := range strings.Lines(string(sent)) {
 		var events []managed.RunEvent
 		if err := json.Unmarshal([]byte(line), &events); err != nil {
@@ -171,26 +264,21 @@ func TestKilledAgainAndAgainNothingAcceptedIsLost(t *testing.T) {
 		}
 		for _, e := range events {
 			key := fmt.Sprintf("%s %d", e.Run.Run, e.StateVersion)
-			if id, ok := got[key]; ok {
+			if id, ok := ids[key]; ok {
 				repeats++
 				if id != e.Delivery {
 					t.Errorf("event %s was sent as %s and as %s", key, id, e.Delivery)
 				}
 				continue
 			}
-			got[key] = e.Delivery
-			if e.StateVersion != next[e.Run.Run] {
+			ids[key], got[key] = e.Delivery, true
+			if e.StateVersion < next[e.Run.Run] {
 				t.Errorf("run %s: version %d came when %d was due", e.Run.Run, e.StateVersion, next[e.Run.Run])
 			}
 			next[e.Run.Run] = e.StateVersion + 1
 		}
 	}
-	for key := range accepted {
-		if _, ok := got[key]; !ok {
-			t.Errorf("event %s was accepted and is lost", key)
-		}
-	}
-	t.Logf("20 kills, %d events accepted, %d sent again", len(accepted), repeats)
+	return got, repeats
 }
 
 // second opens a folder that is in use, and prints the error.
