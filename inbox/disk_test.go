@@ -32,6 +32,7 @@ type badDisk struct {
 	room   int64 // bytes that all files may have; 0 for no limit
 	syncs  error // of the next flush
 	writes error // of all writes, which are cut off in the middle
+	folder error // of all flushes of the folder
 	undo   map[string][]undo
 
 	failed func(op string, err error) // if set, the disk fails at random, and calls it each time
@@ -77,6 +78,7 @@ var mishaps = []func(*badDisk){
 	func(d *badDisk) { d.writes = syscall.ENOSPC },
 	func(d *badDisk) { d.room = d.used() },
 	func(d *badDisk) { d.syncs = syscall.EIO },
+	func(d *badDisk) { d.folder = syscall.EIO },
 }
 
 // draw has about one write in eighty begin a mishap; every third one lasts a second. Called
@@ -91,7 +93,7 @@ func (d *badDisk) draw() {
 			d.until = now.Add(time.Duration(d.random.IntN(3)/2) * time.Second)
 		}
 	}
-	if d.writes, d.room = nil, 0; d.mishap != nil {
+	if d.writes, d.folder, d.room = nil, nil, 0; d.mishap != nil {
 		d.mishap(d)
 	}
 }
@@ -105,13 +107,41 @@ func (d *badDisk) fail(op string, err error) error {
 }
 
 func (d *badDisk) used() (n int64) {
-	entries, _ := os.ReadDir(d.dir)
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil && !strings.HasPrefix(e.Name(), archiveName) {
+	for _, name := range logFiles(d.dir) {
+		if info, err := os.Stat(filepath.Join(d.dir, name)); err == nil {
 			n += info.Size()
 		}
 	}
 	return n
+}
+
+// logFiles returns the names of a folder's files that are not the archive's.
+func logFiles(dir string) (names []string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), archiveName) {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+// kept is a folder with the entries that the disk's own had when it was flushed last.
+func (d *badDisk) kept() string { return d.dir + ".kept" }
+
+// mirror makes a folder's entries those of another, but for the archive's. One that is
+// renamed meanwhile may be missing.
+func mirror(to, from string) error {
+	err := os.MkdirAll(to, 0o700)
+	for _, name := range logFiles(to) {
+		err = errors.Join(err, os.Remove(filepath.Join(to, name)))
+	}
+	for _, name := range logFiles(from) {
+		if e := os.Link(filepath.Join(from, name), filepath.Join(to, name)); !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
 }
 
 func (d *badDisk) write(name string, at int64, p []byte) (int, error) {
@@ -144,9 +174,17 @@ func (d *badDisk) sync(name string) error {
 	if d.syncs = nil; err == nil {
 		delete(d.undo, name)
 	}
+	if err == nil && name == filepath.Base(d.dir) {
+		if err = d.folder; err == nil {
+			err = mirror(d.kept(), d.dir)
+		}
+	}
 	d.mu.Unlock()
 	return d.fail("flush", err)
 }
+
+// heal ends all faults.
+func (d *badDisk) heal() { d.writes, d.syncs, d.folder, d.room = nil, nil, nil, 0 }
 
 func (d *badDisk) set(change func()) {
 	d.mu.Lock()
@@ -154,10 +192,19 @@ func (d *badDisk) set(change func()) {
 	change()
 }
 
-// cut restores a random part of what was not flushed, a sector at a time.
+// cut restores a random part of what was not flushed, a sector at a time, and every other
+// time the folder's entries.
 func (d *badDisk) cut(t testing.TB) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.random.IntN(2) == 0 {
+		if err := mirror(d.dir, d.kept()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := mirror(d.kept(), d.dir); err != nil {
+		t.Fatal(err)
+	}
 	for name, writes := range d.undo {
 		f, err := os.OpenFile(filepath.Join(d.dir, name), os.O_RDWR, 0)
 		if errors.Is(err, os.ErrNotExist) {
@@ -434,7 +481,7 @@ func TestAFolderThatIsGoneIsNoPlaceForEvents(t *testing.T) {
 func TestNothingAcceptedIsLostOnABadDisk(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		ops := rapid.SliceOfN(rapid.SampledFrom([]string{"accept", "accept", "accept", "burst", "wait", "sync", "write", "full", "fine", "kill", "cut", "archive", "sick", "sick"}), 1, 40).Draw(rt, "ops")
+		ops := rapid.SliceOfN(rapid.SampledFrom([]string{"accept", "accept", "accept", "burst", "wait", "sync", "folder", "write", "full", "fine", "kill", "cut", "archive", "sick", "sick"}), 1, 40).Draw(rt, "ops")
 		dir, err := os.MkdirTemp(t.TempDir(), "")
 		if err != nil {
 			rt.Fatal(err)
@@ -465,7 +512,7 @@ func TestNothingAcceptedIsLostOnABadDisk(t *testing.T) {
 				disk.set(func() { disk.writes = syscall.EIO }) // nothing more reaches the disk
 				stop()
 				closeInbox(t, in)
-				disk.set(func() { disk.writes, disk.syncs, disk.room = nil, nil, 0 })
+				disk.set(disk.heal)
 				if cut {
 					disk.cut(t)
 				}
@@ -489,6 +536,8 @@ func TestNothingAcceptedIsLostOnABadDisk(t *testing.T) {
 					pass(1500 * time.Millisecond)
 				case "sync":
 					disk.set(func() { disk.syncs = syscall.EIO })
+				case "folder":
+					disk.set(func() { disk.folder = syscall.EIO })
 				case "write":
 					disk.set(func() { disk.writes = syscall.EIO })
 				case "full":
@@ -496,7 +545,7 @@ func TestNothingAcceptedIsLostOnABadDisk(t *testing.T) {
 				case "sick":
 					target.change(func() { sick = !sick })
 				case "fine":
-					disk.set(func() { disk.writes, disk.syncs, disk.room = nil, nil, 0 })
+					disk.set(disk.heal)
 				default:
 					reopen(op == "cut", op == "archive")
 					if h := in.Health(); h.Problem != "" {
@@ -504,7 +553,7 @@ func TestNothingAcceptedIsLostOnABadDisk(t *testing.T) {
 					}
 				}
 			}
-			disk.set(func() { disk.writes, disk.syncs, disk.room = nil, nil, 0 })
+			disk.set(disk.heal)
 			target.change(func() { sick = false })
 			pass(time.Minute)
 			synctest.Wait()

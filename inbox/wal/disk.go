@@ -90,7 +90,16 @@ func (d *disk) create(name string, content []byte, size int64) (err error) {
 	if err != nil {
 		return errors.Join(err, os.Remove(draft))
 	}
-	return folder.Sync(d.dir)
+	return d.sync()
+}
+
+// sync flushes the folder's entries.
+func (d *disk) sync() error {
+	f, err := d.open(d.dir, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // reserve creates a file of a size unless it exists.
@@ -107,7 +116,7 @@ func (d *disk) next(name string) (*file, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = d.create(name, newHeader(), d.size)
 	}
-	if err = errors.Join(err, folder.Sync(d.dir)); err != nil {
+	if err = errors.Join(err, d.sync()); err != nil {
 		return nil, err
 	}
 	return d.openSegment(name)

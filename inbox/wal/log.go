@@ -42,8 +42,8 @@ type Options struct {
 	// Damaged is called for damage that is found after Load.
 	Damaged func(Damage)
 
-	// OpenFile opens a file as os.OpenFile does; nil means that one. Of a file opened with
-	// O_DSYNC each write is on disk when it returns.
+	// OpenFile opens a file, or the folder to flush its entries, as os.OpenFile does; nil
+	// means that one. Of a file opened with O_DSYNC each write is on disk when it returns.
 	OpenFile func(path string, flags int) (File, error)
 }
 
