@@ -476,6 +476,36 @@ func TestAFolderThatIsGoneIsNoPlaceForEvents(t *testing.T) {
 	}
 }
 
+// A crash may leave a segment whose name is not on disk, and a power cut takes that
+// back. The next process writes to the segment only once it has flushed the folder.
+func TestASegmentWithoutANameOnDiskTakesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk := newBadDisk(t.TempDir(), 0)
+		disk.folder = syscall.EIO
+		opts := Options{Dir: disk.dir, openFile: disk.openFile, Logger: silent}
+		in := open(t, opts)
+		for _, process := range []string{"first", "next"} {
+			if d, err := in.Accept(t.Context(), notice(runRef(1), 0, spacelift.RunStateQueued), nil); !errors.Is(err, ErrUnavailable) || len(segments(t, disk.dir)) != 1 {
+				t.Fatalf("the %s process: %+v (%v) in %v, want ErrUnavailable and one segment", process, d, err, segments(t, disk.dir))
+			}
+			closeInbox(t, in)
+			in = open(t, opts)
+		}
+		disk.set(disk.heal)
+		pass(3 * time.Second)
+		synctest.Wait()
+		accept(t, in, notice(runRef(1), 0, spacelift.RunStateQueued))
+		closeInbox(t, in)
+		if err := mirror(disk.dir, disk.kept()); err != nil { // a power cut
+			t.Fatal(err)
+		}
+		if h := open(t, opts).Health(); h.Pending != 1 || h.Problem != "" {
+			t.Errorf("after a power cut: %+v", h)
+		}
+	})
+}
+
 // Whatever happens to the disk, the process and the power: no accepted event is
 // lost, and each run's events arrive in the order accepted.
 func TestNothingAcceptedIsLostOnABadDisk(t *testing.T) {

@@ -127,7 +127,8 @@ func (l *Log) loadSegment(base, limit uint64, visit func(idx uint64, rec []byte)
 		l.add(s, Block{First: limit, place: int(s.end)})
 	}
 	l.next = s.next
-	if limit == last && !damaged && int64(len(image)) >= l.disk.size {
+	// A crash may have left the segment's name unflushed.
+	if limit == last && !damaged && int64(len(image)) >= l.disk.size && l.disk.sync() == nil {
 		l.w = s
 	}
 	if !damaged {
