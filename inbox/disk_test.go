@@ -70,6 +70,12 @@ func (f badFile) WriteAt(p []byte, at int64) (int, error) {
 	return n, err
 }
 
+// Truncate leaves nothing to restore: what was written behind the new end is gone.
+func (f badFile) Truncate(size int64) error {
+	f.disk.set(func() { delete(f.disk.undo, f.name) })
+	return f.File.Truncate(size)
+}
+
 func (f badFile) Sync() error { return errors.Join(f.disk.sync(f.name), f.File.Sync()) }
 
 // mishaps are the faults of a disk that fails at random.
