@@ -38,8 +38,8 @@ const (
 	thousandTLS   = 250
 )
 
-// sends is what a connection sends, until it ends. The source is what a trusted proxy
-// would name, so that no limit of one source keeps memory small.
+// sends uses a connection until it ends. The source is what a trusted proxy would name,
+// so that no limit of one source keeps memory small.
 type sends func(conn net.Conn, source string)
 
 // Whatever a thousand connections send to the webhook, the program's memory is

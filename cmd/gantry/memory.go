@@ -11,7 +11,7 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// calmSpan is how long a process has had little to do when it gives back memory.
+// calmSpan is the time for which a process has had little to do when it gives back memory.
 const calmSpan = 10 * time.Second
 
 // giveBackMemory gives back the memory that only the start or a burst of events
