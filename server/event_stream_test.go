@@ -148,7 +148,7 @@ func TestEventsOfManyListenersCostOneReading(t *testing.T) {
 	inEventBubble(t, func(t *testing.T, r *rig, v *visible) {
 		var all []*stream
 		for i := range 200 {
-			all = append(all, r.listen(fmt.Sprintf("gantry_viewer_%d", i/50), "", ""))
+			all = append(all, r.listen(fmt.Sprintf("gantry_viewer_%d", i/10), "", ""))
 		}
 		pass(10 * time.Second)
 		for i := range 5 {
@@ -168,7 +168,7 @@ func TestEventsOfManyListenersCostOneReading(t *testing.T) {
 		if v.readings() != n {
 			t.Error("it reads though nobody listens")
 		}
-	}, viewers(4))
+	}, viewers(20))
 }
 
 // viewers configures further tokens.

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -45,8 +46,8 @@ func TestProgressOfARun(t *testing.T) {
 	inEventBubble(t, func(t *testing.T, r *rig, v *visible) {
 		length, descriptions := r.histories(enums.WORKFLOW_EXECUTION_STATUS_RUNNING)
 		var all []*stream
-		for range 40 {
-			all = append(all, r.listen(viewerToken, ofTheRun+"01", ""))
+		for i := range 40 {
+			all = append(all, r.listen(fmt.Sprintf("gantry_viewer_%d", i/10), ofTheRun+"01", ""))
 		}
 		pass(4500 * time.Millisecond)
 		length.Add(3)
@@ -72,7 +73,7 @@ func TestProgressOfARun(t *testing.T) {
 		if n := descriptions.Load() - before; n != 0 {
 			t.Errorf("%d descriptions though nobody listens", n)
 		}
-	})
+	}, viewers(4))
 }
 
 // What has ended is hardly asked for.
