@@ -91,19 +91,26 @@ func (a *Activities) checked(ctx context.Context, ref spacelift.RunRef, stateVer
 		if result.Outcome != "" {
 			return result, nil
 		}
-		s, err := a.standing(ctx, run, time.Time{}, planned)
-		if err == nil && s.Rules.Policy.Expressions.Any() && planned.again() {
-			err = classify(ctx, planned.err)
-		}
-		if err != nil {
-			return result, err
-		}
-		s.Judged = judged
-		if no := s.Forbids(act); no != nil {
+		no, err := a.forbids(ctx, run, act, judged, planned)
+		if no != nil {
 			result = managed.ActResult{Outcome: managed.ActForbidden, Reason: no.Reason}
 		}
-		return result, nil
+		return result, err
 	}
+}
+
+// forbids returns what forbids an act that rests on what was judged, by the rules in effect
+// now; nil if nothing does.
+func (a *Activities) forbids(ctx context.Context, run spacelift.Run, act managed.Act, judged *managed.Judged, planned *reading) (*managed.Obstacle, error) {
+	s, err := a.standing(ctx, run, time.Time{}, planned)
+	if err == nil && s.Rules.Policy.Expressions.Any() && planned.again() {
+		err = classify(ctx, planned.err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.Judged = judged
+	return s.Forbids(act), nil
 }
 
 // actOnce checks and acts once.

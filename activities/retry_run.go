@@ -77,12 +77,10 @@ func (a *Activities) retryRun(ctx context.Context, api Spacelift, in RetryRunInp
 		return found, nil
 	}
 	if in.Judged != nil {
-		s, err := a.standing(ctx, run, time.Time{}, nil)
-		if err != nil {
+		switch no, err := a.forbids(ctx, run, managed.ToRetryByPolicy, in.Judged, nil); {
+		case err != nil:
 			return RetryRunResult{}, err
-		}
-		s.Judged = in.Judged
-		if no := s.Forbids(managed.ToRetryByPolicy); no != nil {
+		case no != nil:
 			return RetryRunResult{Outcome: managed.ActForbidden, Reason: no.Reason}, nil
 		}
 	}
