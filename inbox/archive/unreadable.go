@@ -27,7 +27,7 @@ func (a *DB) Unreadable() map[spacelift.Account]Unreadable { return *a.unreadabl
 func (a *DB) SetRead(ctx context.Context, n int64) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	_, err := a.w.ExecContext(ctx, "UPDATE deliveries SET status = 5 WHERE n = ? AND status = 8", n)
+	_, err := a.w.ExecContext(ctx, "UPDATE deliveries SET status = ? WHERE n = ? AND status = ?", statusOf(OutcomeIgnored, ""), n, unreadable)
 	a.changed = true
 	return errors.Join(err, a.countUnreadable(ctx))
 }
@@ -35,8 +35,8 @@ func (a *DB) SetRead(ctx context.Context, n int64) error {
 // countUnreadable updates what Unreadable returns.
 func (a *DB) countUnreadable(ctx context.Context) error {
 	const query = `SELECT account, kept, first, doc FROM deliveries JOIN (
-		SELECT count(*) AS kept, min(received) AS first, max(n) AS newest FROM deliveries WHERE status = 8 GROUP BY account) ON n = newest`
-	rows, err := a.w.QueryContext(ctx, query)
+		SELECT count(*) AS kept, min(received) AS first, max(n) AS newest FROM deliveries WHERE status = ? GROUP BY account) ON n = newest`
+	rows, err := a.w.QueryContext(ctx, query, unreadable)
 	if err != nil {
 		return err
 	}
