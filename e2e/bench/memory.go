@@ -19,6 +19,11 @@ const (
 // Temporal.
 const millionTime = 3 * time.Minute
 
+const (
+	calmTime    = 30 * time.Second // longer than a process has little to do before it gives back memory
+	archiveTime = 20 * time.Minute // longer than its archive takes to follow a million events
+)
+
 // memory sends a million events, and prints what the process then has in memory and on
 // disk: what it has must not grow with the events that it took.
 func (b *bench) memory(ctx context.Context) error {
@@ -70,7 +75,7 @@ func (b *bench) million(ctx context.Context, dir, state, temporal string) error 
 			return err
 		}
 	}
-	if err := gantry.calm(ctx); err != nil {
+	if err := gantry.restFor(ctx, calmTime, archiveTime); err != nil {
 		return err
 	}
 	last, err := show("calm after", sent)
@@ -86,32 +91,5 @@ func (b *bench) million(ctx context.Context, dir, state, temporal string) error 
 	}
 	fmt.Printf("Temporal %s: target < %.0f MB resident: %s; %d bytes on disk each (target ≤ %d: %s)\n",
 		state, targetMemory, verdict(last.all < targetMemory), disk/sent, targetDisk, verdict(disk/sent <= targetDisk))
-	return nil
-}
-
-// The time for which a process must have had little to do before it gives back memory, and
-// longer than an archive takes to follow a million events.
-const (
-	calmTime  = 30 * time.Second
-	calmTries = 40
-)
-
-// calm waits until the program has had little to do for long enough to give back memory.
-func (p *program) calm(ctx context.Context) error {
-	for range calmTries {
-		before, err := p.processorTime()
-		if err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(calmTime):
-		}
-		after, err := p.processorTime()
-		if err != nil || after-before < calmTime/50 {
-			return err
-		}
-	}
 	return nil
 }

@@ -125,8 +125,13 @@ func (p *program) processorTime() (time.Duration, error) {
 // rest waits until the program uses less than a fiftieth of a processor, for a minute
 // at most.
 func (p *program) rest(ctx context.Context) error {
-	const span = 250 * time.Millisecond
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+	return p.restFor(ctx, 250*time.Millisecond, time.Minute)
+}
+
+// restFor waits until the program uses less than a fiftieth of a processor for a span. It
+// begins no span after a time.
+func (p *program) restFor(ctx context.Context, span, most time.Duration) error {
+	for deadline := time.Now().Add(most); time.Now().Before(deadline); {
 		before, err := p.processorTime()
 		if err != nil {
 			return err
