@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -107,4 +108,42 @@ func longest() Record {
 		r.Take(t0, []RunEvent{notification("TRACKED", state, version)})
 	}
 	return r
+}
+
+// The events that an execution keeps don't keep the signals that they came in, and take
+// memory once for what they all say.
+func TestEventsShareTheirTexts(t *testing.T) {
+	var events []RunEvent
+	for _, e := range longest().Events {
+		e.Commit = spacelift.Commit{Hash: strings.Repeat("c", 40), Message: strings.Repeat("m", 200), AuthorLogin: "alice", URL: strings.Repeat("u", 100)}
+		e.Branch, e.StackName, e.Labels = "main", "network", []string{"gantry:managed", "gantry:approvals=2"}
+		events = append(events, e)
+	}
+	signal, err := json.Marshal(RunEvents{Events: events})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const records = 20
+	kept := make([]Record, records)
+	before := heap()
+	for i := range kept {
+		var decoded RunEvents
+		if err := json.Unmarshal(signal, &decoded); err != nil {
+			t.Fatal(err)
+		}
+		kept[i] = fresh()
+		kept[i].Take(t0, decoded.Events)
+	}
+	each := (heap() - before) / records
+	if most := len(events) * int(unsafe.Sizeof(RunEvent{})) * 3 / 2; each > most {
+		t.Errorf("a record of %d events takes %d bytes, want at most %d", len(kept[0].Events), each, most)
+	}
+}
+
+// heap returns the bytes of the heap that are in use.
+func heap() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }

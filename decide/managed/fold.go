@@ -28,12 +28,17 @@ const (
 //
 // Events that cannot be about this run are for take to sort out.
 func fold(r Record, events ...RunEvent) Record {
-	r.Events = slices.Clone(r.Events)
+	if n := min(len(r.Events)+len(events), MaxEvents+1); n > 0 {
+		r.Events = append(make([]RunEvent, 0, n), r.Events...)
+	}
 	for _, e := range events {
 		if r.Past(e) {
 			continue
 		}
 		e = Trim(e)
+		if len(r.Events) > 0 {
+			e.share(r.Events[0])
+		}
 		i, found := slices.BinarySearchFunc(r.Events, e, byPlace)
 		if found {
 			r.Events[i] = join(r.Events[i], e)
@@ -305,6 +310,31 @@ func Trim(e RunEvent) RunEvent {
 		}
 	}
 	return e
+}
+
+// share has the event use the memory of another one's texts where they are equal, as most
+// of a run's are: executions keep them for days.
+func (e *RunEvent) share(of RunEvent) {
+	for _, s := range []struct {
+		mine *string
+		its  string
+	}{{&e.Branch, of.Branch}, {&e.TriggeredBy, of.TriggeredBy}, {&e.StackName, of.StackName}} {
+		if *s.mine == s.its {
+			*s.mine = s.its
+		}
+	}
+	if e.Run == of.Run {
+		e.Run = of.Run
+	}
+	if e.Type == of.Type {
+		e.Type = of.Type
+	}
+	if e.Commit == of.Commit {
+		e.Commit = of.Commit
+	}
+	if slices.Equal(e.Labels, of.Labels) {
+		e.Labels = of.Labels
+	}
 }
 
 // Newest returns the state that results from batches that are not folded yet; zero
