@@ -220,9 +220,12 @@ func (r *Record) excluded(commit string) []string { return r.behind(commit, r.Ev
 // behind returns the names of those behind the run, by these events of it.
 func (r *Record) behind(commit string, events []RunEvent) []string {
 	var said []string
-	for _, e := range events {
-		said = append(said, e.TriggeredBy)
-		if e.Commit.Hash == commit {
+	for i := range events { // most say what the one before them does
+		e, before := &events[i], &events[max(0, i-1)]
+		if i == 0 || e.TriggeredBy != before.TriggeredBy {
+			said = append(said, e.TriggeredBy)
+		}
+		if e.Commit.Hash == commit && (i == 0 || e.Commit != before.Commit) {
 			said = append(said, e.Commit.AuthorLogin, e.Commit.AuthorName)
 		}
 	}
