@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -198,7 +199,7 @@ func (l *Log) write() error {
 	l.err = nil
 	for len(l.waiting) > 0 && l.err == nil {
 		if l.err = l.append(l.waiting[0]); l.err == nil {
-			l.waiting = l.waiting[1:]
+			l.waiting = slices.Delete(l.waiting, 0, 1)
 		}
 	}
 	if l.err != nil {

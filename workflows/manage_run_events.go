@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"encoding/json"
+	"slices"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -45,7 +46,7 @@ func (m *manager) takeEvents(ctx workflow.Context) {
 	}
 	for len(m.arrived.batches) > 0 {
 		batch := m.arrived.batches[0]
-		m.arrived.batches = m.arrived.batches[1:]
+		m.arrived.batches = slices.Delete(m.arrived.batches, 0, 1) // unlike a slice of the rest, it keeps nothing
 		// Events that Gantry's code fails on are lost; it reads the run instead.
 		_ = m.guard(ctx, func() error { m.known.Take(now, batch.Events); return nil })
 		_ = m.guard(ctx, func() error { m.known.Deny(now, batch.Denied); m.known.TakeNews(now, batch); return nil })

@@ -237,6 +237,8 @@ func (l *Log) begin() error {
 	if n := len(l.segs); n > 0 && l.segs[n-1].base == s.base { // nothing was ever stored in it
 		_ = l.segs[n-1].f.Close()
 		l.segs = l.segs[:n-1]
+	} else if n > 0 {
+		l.segs[n-1].settle()
 	}
 	l.segs, l.w = append(l.segs, s), s
 	l.wg.Go(func() { _ = l.Reserve() }) // NoSpare returns the error
@@ -422,7 +424,7 @@ func (l *Log) shrink(s *segment) (err error) {
 	err = s.f.Truncate(s.end)
 	for len(l.segs) > 1 && l.segs[0].cut() {
 		err = errors.Join(err, l.segs[0].f.Close(), os.Remove(l.segs[0].f.path))
-		l.segs = l.segs[1:]
+		l.segs = slices.Delete(l.segs, 0, 1)
 	}
 	return err
 }

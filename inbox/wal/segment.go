@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -26,6 +27,9 @@ const unsent = 1 << 31
 
 // cut reports whether a segment has lost its records.
 func (s *segment) cut() bool { return s.at == nil && s.next > s.base }
+
+// settle gives back the memory for further records.
+func (s *segment) settle() { s.at = slices.Clone(s.at) }
 
 func segmentName(base uint64) string { return fmt.Sprintf("%020d.wal", base) }
 
@@ -118,6 +122,7 @@ func (l *Log) loadSegment(base, limit uint64, visit func(idx uint64, rec []byte)
 			}
 		}
 	}
+	s.settle()
 	if limit != last && len(image) == fileHeader {
 		s.next = limit
 		return nil, nil //nolint:nilnil // it was cut: see shrink
