@@ -14,26 +14,35 @@ import (
 func (m *manager) wait(ctx workflow.Context, n managed.Next) error {
 	m.handled = m.requests
 	for !m.hasNews() {
-		now, s := workflow.Now(ctx), m.situation(ctx)
-		poll := m.silence.nextPoll(s, n)
-		switch {
-		case !n.Until.IsZero() && !now.Before(n.Until):
-			return nil
-		case !now.Before(poll):
-			return m.pollRun(ctx, s, n)
+		if over, err := m.beginWait(ctx, n); over || err != nil {
+			return err
 		}
-		needed := decide.Earlier(poll, n.Until)
-		if m.silence.alarm == nil {
-			// Later states may be due sooner. One alarm that is early enough for
-			// all of them costs less than one for each.
-			needed = decide.Earlier(needed, now.Add(managed.Shortest(s)))
-		}
-		m.silence.setAlarm(ctx, needed, "Check the run unless news arrives. "+managed.Headline(s.RunStatus, s.Explain()))
 		if err := m.await(ctx, func() bool { return m.hasNews() || m.silence.alarm.IsReady() }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// beginWait sets the alarm that ends the wait, or reports that it is over already. Its
+// frame is large, and those that wait keep theirs for days.
+func (m *manager) beginWait(ctx workflow.Context, n managed.Next) (over bool, err error) {
+	now, s := workflow.Now(ctx), m.situation(ctx)
+	poll := m.silence.nextPoll(s, n)
+	switch {
+	case !n.Until.IsZero() && !now.Before(n.Until):
+		return true, nil
+	case !now.Before(poll):
+		return true, m.pollRun(ctx, s, n)
+	}
+	needed := decide.Earlier(poll, n.Until)
+	if m.silence.alarm == nil {
+		// Later states may be due sooner. One alarm that is early enough for
+		// all of them costs less than one for each.
+		needed = decide.Earlier(needed, now.Add(managed.Shortest(s)))
+	}
+	m.silence.setAlarm(ctx, needed, "Check the run unless news arrives. "+managed.Headline(s.RunStatus, s.Explain()))
+	return false, nil
 }
 
 // hasNews reports whether something came in that may change what to do.
