@@ -14,6 +14,8 @@ func dial(o Options, measure client.MetricsHandler) (client.Client, error) {
 	options.Logger = log.NewStructuredLogger(o.Log.With("component", "temporal"))
 	host, _ := os.Hostname() // an unknown host is left out
 	options.Identity = fmt.Sprintf("gantry/%s@%s/%d", o.Version, host, os.Getpid())
+	// Signals are small: compressing them takes processor time at both ends, and megabytes.
+	options.ConnectionOptions.GrpcCompression = new(client.GrpcCompressionNone)
 	c, err := client.NewLazyClient(options)
 	if err != nil {
 		return nil, fmt.Errorf("temporal client: %w; check the TEMPORAL_* variables and temporal.toml", err)
