@@ -11,48 +11,31 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// calmSpan is the time for which a process has had little to do when it gives back memory.
-const calmSpan = 10 * time.Second
+// Memory is given back every givenEvery, if the process has allocated as much as
+// worthwhile since: it is a collection that nothing else asks for.
+const (
+	givenEvery = 10 * time.Second
+	worthwhile = 4 << 20 // bytes
+)
 
-// giveBackMemory gives back the memory that only the start or a burst of events
-// needed, each time there is little to do after it, until ctx ends.
+// giveBackMemory gives back the memory that the start needed, and from time to time what
+// the work since then needed, until ctx ends. What is still used comes back within
+// milliseconds.
 func giveBackMemory(ctx context.Context, log *slog.Logger) {
-	tick := time.NewTicker(calmSpan)
+	tick := time.NewTicker(givenEvery)
 	defer tick.Stop()
-	for b := (burst{seen: allocated()}); ; {
+	for given := uint64(0); ; {
+		if all := allocated(); all-given >= worthwhile {
+			debug.FreeOSMemory()
+			releaseProgram(log)
+			given = all
+		}
 		select {
 		case <-tick.C:
-			if b.over(allocated()) {
-				debug.FreeOSMemory()
-				releaseProgram(log)
-			}
 		case <-ctx.Done():
 			return
 		}
 	}
-}
-
-// burst recognizes times of much work by the bytes that the process has allocated.
-type burst struct {
-	seen  uint64
-	given uint64 // when memory was given back; 0 before the first time, which is the start's
-}
-
-const (
-	calm       = 16 << 20 // bytes allocated in calmSpan, at most, if there is little to do
-	worthwhile = 16 << 20 // bytes allocated since memory was given back, at least: it is a collection that nothing else asks for
-)
-
-// over reports whether memory is to be given back. It gets all bytes that the
-// process has allocated, every calmSpan.
-func (b *burst) over(all uint64) bool {
-	lately := all - b.seen
-	b.seen = all
-	if lately > calm || b.given > 0 && all-b.given < worthwhile {
-		return false
-	}
-	b.given = all
-	return true
 }
 
 // allocated returns how many bytes the process has allocated since its start.

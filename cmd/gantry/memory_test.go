@@ -14,26 +14,3 @@ func TestCollectorLimit(t *testing.T) {
 		}
 	}
 }
-
-func TestABurstIsOver(t *testing.T) {
-	const mb = 1 << 20
-	b := burst{seen: 20 * mb}
-	for i, step := range []struct {
-		all  uint64 // bytes allocated until then
-		want bool
-	}{
-		{22 * mb, true}, // the start
-		{23 * mb, false},
-		{400 * mb, false}, // a burst
-		{410 * mb, true},
-		{411 * mb, false},
-		{418 * mb, false}, // little, for long
-		{424 * mb, false},
-		{428 * mb, true},
-		{430 * mb, false},
-	} {
-		if got := b.over(step.all); got != step.want {
-			t.Errorf("step %d, after %d MB: %v, want %v", i, step.all/mb, got, step.want)
-		}
-	}
-}
