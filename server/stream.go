@@ -85,6 +85,27 @@ type tooManyStreamsError struct{ why string }
 
 func (e *tooManyStreamsError) Error() string { return e.why }
 
+// Connection is the connection of a request. Others may take its place while it has no
+// stream.
+type Connection interface {
+	// Hold keeps the connection's place for a stream until release is called.
+	Hold() (release func())
+}
+
+type connectionKey struct{}
+
+// WithConnection returns the context of a connection's requests.
+func WithConnection(ctx context.Context, c Connection) context.Context {
+	return context.WithValue(ctx, connectionKey{}, c)
+}
+
+// ConnectionOf returns the connection of a request by its context; nil in a test without
+// a listener.
+func ConnectionOf(ctx context.Context) Connection {
+	c, _ := ctx.Value(connectionKey{}).(Connection)
+	return c
+}
+
 // stream answers with server-sent events for as long as its caller has the rights that
 // they had at its beginning.
 type stream struct {
@@ -107,6 +128,9 @@ func (s *stream) serve(w http.ResponseWriter, places *openStreams, follow func()
 		return err
 	}
 	defer done()
+	if c := ConnectionOf(s.ctx); c != nil {
+		defer c.Hold()()
+	}
 	s.w, s.checked = w, time.Now()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")

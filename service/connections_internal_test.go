@@ -3,9 +3,15 @@ package service
 import (
 	"context"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"slices"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/gantryhq/gantry/server"
 )
 
 // One source can't use up all connections, and gets places back as its connections
@@ -83,21 +89,90 @@ func isTimeout(err error) bool {
 	return ok && e.Timeout()
 }
 
-// All sources together have no more than maxConnections. One more waits until another
-// ends.
-func TestConnectionsInAllAreBounded(t *testing.T) {
+// All together have no more than maxConnections. One more ends the one that has been idle
+// longest, or else the one whose request has taken longest, but none with a stream.
+func TestANewConnectionEndsTheOldest(t *testing.T) {
 	l, dial := limited(t, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
-	var served []net.Conn
+	var clients []net.Conn
+	var served []*connection
+	another := func() {
+		clients = append(clients, dial())
+		served = append(served, accept(t, l).(*connection))
+	}
+	end := func(i int) { // as the server does
+		t.Helper()
+		if _, err := clients[i].Read(make([]byte, 1)); err == nil || isTimeout(err) {
+			t.Errorf("connection %d was not ended: %v", i, err)
+		}
+		_ = served[i].Close()
+	}
+	for range maxConnections {
+		another()
+	}
+	served[0].enter(http.StateActive)
+	served[1].Hold()
+	another() // has the place of the stream's
+	for _, i := range []int{7, 5} {
+		served[i].enter(http.StateActive)
+		served[i].enter(http.StateIdle)
+	}
+	for _, i := range []int{7, 5, 2, 3} {
+		clients = append(clients, dial())
+		end(i)
+		served = append(served, accept(t, l).(*connection))
+	}
+	for i, c := range served {
+		if ended := slices.Contains([]int{7, 5, 2, 3}, i); c.open == ended {
+			t.Errorf("connection %d is open: %v", i, c.open)
+		}
+	}
+}
+
+// A connection that was ended has its place until the server has given back its memory: with
+// HTTP/2, until its requests have ended as well.
+func TestAPlaceIsFreeOnceTheMemoryIs(t *testing.T) {
+	l, dial := limited(t, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
+	var served []*connection
 	for range maxConnections {
 		dial()
-		served = append(served, accept(t, l))
+		served = append(served, accept(t, l).(*connection))
 	}
+	oldest := served[0]
+	request := make(chan struct{})
+	var handler sync.WaitGroup
+	began := make(chan struct{})
+	handler.Go(func() {
+		r := httptest.NewRequestWithContext(server.WithConnection(t.Context(), oldest), http.MethodPost, "/webhook", nil)
+		r.ProtoMajor = 2
+		followHTTP2(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(began); <-request })).ServeHTTP(nil, r)
+	})
+	<-began
+	oldest.enter(http.StateIdle)
 	dial()
+	<-oldest.closed
+	_ = oldest.Close()
 	select {
 	case <-l:
-		t.Fatal("one more is served")
-	case <-time.After(100 * time.Millisecond):
+		t.Error("one more is served while the request has not ended")
+	case <-time.After(50 * time.Millisecond):
 	}
-	_ = served[0].Close()
+	close(request)
+	handler.Wait()
 	accept(t, l)
+}
+
+// A connection is ended once it has been idle for long.
+func TestIdleConnectionsEnd(t *testing.T) {
+	l, dial := limited(t, nil)
+	client := dial()
+	idle := accept(t, l).(*connection)
+	idle.enter(http.StateIdle)
+	idle.of.mu.Lock()
+	idle.since = idle.since.Add(-idleTimeout)
+	idle.of.mu.Unlock()
+	dial()
+	accept(t, l)
+	if _, err := client.Read(make([]byte, 1)); err == nil || isTimeout(err) {
+		t.Errorf("it was not ended: %v", err)
+	}
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// While 32 connections use HTTP/2, a client that can is offered HTTP/1.1.
+// While 16 connections use HTTP/2, a client that can is offered HTTP/1.1.
 func TestConnectionsWithHTTP2AreBounded(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -23,7 +23,7 @@ func TestConnectionsWithHTTP2AreBounded(t *testing.T) {
 		return c, c.ConnectionState().NegotiatedProtocol
 	}
 	var first *tls.Conn
-	for i := range 32 {
+	for i := range 16 {
 		conn, protocol := dial()
 		if protocol != "h2" {
 			t.Fatalf("connection %d speaks %s", i, protocol)

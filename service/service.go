@@ -122,7 +122,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		}
 		handler, operations = p.surface, p.surface.Operations
 	}
-	listener, err := p.listen(ctx)
+	listener, of, err := p.listen(ctx)
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	})()
 	run.Go(func() error {
 		defer stopWork()
-		return p.serveHTTP(draining, listener, handler)
+		return p.serveHTTP(draining, listener, of, handler)
 	})
 	if opsListener != nil {
 		run.Go(func() error { return p.serveOperators(working, opsListener, operations) })
@@ -251,22 +251,22 @@ func (p *process) worker() func(context.Context) error {
 	return func(ctx context.Context) error { return work(ctx, p.temporal, acts, &p.polling, p.Options) }
 }
 
-// listen returns a listener of a bounded number of connections.
-func (p *process) listen(ctx context.Context) (net.Listener, error) {
+// listen opens the public listener, of connections that know their sources.
+func (p *process) listen(ctx context.Context) (l net.Listener, of *connections, err error) {
 	listener, err := listenOn(ctx, p.Listener, p.Config.Listen, "listen")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	listener = limitConnections(listener, p.proxies)
+	of = limitConnections(listener, p.proxies)
 	if !p.Config.ProxyProtocol {
-		return listener, nil
+		return of, of, nil
 	}
 	// Only proxies name a source; probes come without one.
 	policy, err := proxyproto.PolicyFromRanges(p.Config.TrustedProxies, proxyproto.REQUIRE, proxyproto.SKIP)
 	if err != nil {
-		return nil, fmt.Errorf("trustedProxies: %w", err)
+		return nil, nil, fmt.Errorf("trustedProxies: %w", err)
 	}
-	return &proxyproto.Listener{Listener: listener, ConnPolicy: policy, ReadHeaderTimeout: readHeaderTimeout}, nil
+	return &proxyproto.Listener{Listener: of, ConnPolicy: policy, ReadHeaderTimeout: readHeaderTimeout}, of, nil
 }
 
 // maxOpsConnections bounds the connections of operators.
@@ -320,8 +320,8 @@ func (p *process) newServer(h http.Handler) *http.Server {
 	}
 }
 
-// serveHTTP serves the public listener until ctx ends.
-func (p *process) serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
+// serveHTTP serves the public listener, of these connections, until ctx ends.
+func (p *process) serveHTTP(ctx context.Context, l net.Listener, of *connections, h http.Handler) error {
 	p.Log.InfoContext(ctx, "serving", "address", l.Addr().String(), "tls", p.certificate != nil, "version", p.Version)
 	if p.Ready != nil {
 		p.Ready(l.Addr())
@@ -330,7 +330,8 @@ func (p *process) serveHTTP(ctx context.Context, l net.Listener, h http.Handler)
 	if p.certificate != nil {
 		srv.TLSConfig = &tls.Config{GetCertificate: p.certificate.Get, MinVersion: tls.VersionTLS12}
 	}
-	return serveUntilDone(ctx, srv, limitRequests(l, srv))
+	of.limitRequests(srv)
+	return serveUntilDone(ctx, srv, l)
 }
 
 // serveOperators serves the operations listener until ctx ends.

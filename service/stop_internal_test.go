@@ -134,7 +134,8 @@ func TestServerStops(t *testing.T) {
 				ctx, stop := context.WithCancel(t.Context())
 				ended := make(chan error, 1)
 				p := &process{Options: Options{Log: slog.New(slog.DiscardHandler)}}
-				go func() { ended <- p.serveHTTP(ctx, l, handler) }()
+				of := limitConnections(l, nil)
+				go func() { ended <- p.serveHTTP(ctx, of, of, handler) }()
 				client, server := net.Pipe()
 				l.conns <- server
 				answered := make(chan bool, 1)
