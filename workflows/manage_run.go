@@ -21,19 +21,21 @@ import (
 // closed; the last one is its result. ExplainQuery answers why the run is where
 // it is. ManageRun fails only when it is canceled, or started for a run that
 // cannot exist.
-func ManageRun(ctx workflow.Context, in managed.ManageRunInput) (managed.RunStatus, error) {
+//
+// The status is a pointer because an execution that waits keeps the frame of this function.
+func ManageRun(ctx workflow.Context, in managed.ManageRunInput) (*managed.RunStatus, error) {
 	m, err := newManager(ctx, in)
 	if err != nil {
-		return managed.RunStatus{}, err
+		return nil, err
 	}
 	err = m.guard(ctx, func() error { return m.manage(ctx) })
 	switch {
 	case m.faulty:
-		return managed.RunStatus{}, m.restart(ctx)
+		return nil, m.restart(ctx)
 	case err != nil:
-		return managed.RunStatus{}, err
+		return nil, err
 	}
-	return m.status(ctx), nil
+	return new(m.status(ctx)), nil
 }
 
 // manage takes what came in, decides, acts on the decision and waits, until the
