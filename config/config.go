@@ -83,7 +83,7 @@ type Temporal struct {
 type Inbox struct {
 	Linger      time.Duration `setting:"linger" doc:"Longest wait of an event that needs no decision for more events of its run, to be forwarded together. 0 forwards each immediately."`
 	Concurrency int           `setting:"concurrency" doc:"Runs forwarded to Temporal at the same time."`
-	EntryCount  int           `setting:"entryCount" doc:"Forwarded deliveries to keep; Gantry recognises repeats among these. It always keeps events that wait to be forwarded."`
+	EntryCount  int           `setting:"entryCount" doc:"Forwarded deliveries to keep, and to list of those that wait; Gantry recognises repeats among these. It always keeps events that wait to be forwarded."`
 	EntryBytes  int64         `setting:"entryBytes" doc:"Bytes of forwarded deliveries to keep, without their bodies."`
 	BodyCount   int           `setting:"bodyCount" doc:"Bodies of forwarded deliveries to keep; Gantry removes the oldest first, before their entries."`
 	BodyBytes   int64         `setting:"bodyBytes" doc:"Bytes of the bodies of forwarded deliveries to keep."`

@@ -57,13 +57,13 @@ func (in *Inbox) follow(ctx context.Context) error {
 	defer in.following.Unlock()
 	for in.allowed > 0 {
 		in.mu.Lock()
-		next, notes := in.next, in.notes
+		next, notes, few := in.next, in.notes, in.pending <= in.opts.Archive.Entries.Count
 		in.mu.Unlock()
 		b := archive.Batch{Through: in.archive.Through()}
 		if next == b.Through+1 && len(notes) == 0 {
 			return nil
 		}
-		dead, err := in.collect(&b, next)
+		dead, err := in.collect(&b, next, few)
 		if err != nil {
 			return err
 		}
@@ -91,8 +91,9 @@ func (in *Inbox) follow(ctx context.Context) error {
 }
 
 // collect adds what follows in the log to a batch, for as many rows as it may have, and
-// returns the indexes of the dead events whose bodies it has.
-func (in *Inbox) collect(b *archive.Batch, next uint64) (dead []uint64, err error) {
+// returns the indexes of the dead events whose bodies it has. It leaves out what would be
+// trimmed soon; pending events are, unless they are few.
+func (in *Inbox) collect(b *archive.Batch, next uint64, few bool) (dead []uint64, err error) {
 	for b.Through+1 < next && b.Len() < min(chunk, in.allowed) {
 		block, err := in.records.Block(b.Through + 1)
 		if errors.Is(err, wal.ErrNotFound) || err == nil && block.First >= next {
@@ -105,8 +106,8 @@ func (in *Inbox) collect(b *archive.Batch, next uint64) (dead []uint64, err erro
 		for i, rec := range block.Recs {
 			idx := block.First + uint64(i)
 			dead = append(dead, in.finish(b, readMarks(rec))...)
-			// What would be trimmed soon is left out.
-			if e, err := readEvent(rec); err == nil && (idx+uint64(in.opts.Archive.Entries.Count) >= next || in.records.Pending(idx)) {
+			listed := idx+uint64(in.opts.Archive.Entries.Count) >= next || few && in.records.Pending(idx)
+			if e, err := readEvent(rec); err == nil && listed {
 				e.Latency = latency(rec[0], &e.Delivery, block.At)
 				e.Index, e.Body = idx, nil
 				b.Add(e)

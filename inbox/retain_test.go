@@ -109,6 +109,40 @@ func TestForwardedDeliveriesLoseTheirBodyAndAreThenDeleted(t *testing.T) {
 	})
 }
 
+// However many events wait, lists have the newest ones, and the others are forwarded all the
+// same; one that is refused is in the lists again.
+func TestListsHaveTheNewestOfManyThatWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		in := open(t, Options{Archive: archive.Budgets{Entries: archive.Budget{Count: 20}}})
+		var ids []string
+		for n := range 100 {
+			ids = append(ids, accept(t, in, notice(runRef(n), 0, spacelift.RunStateQueued)).ID)
+		}
+		pass(time.Minute)
+		listed, _, err := in.List(t.Context(), archive.Filter{Forwarding: archive.ForwardingPending}, 100, "")
+		if err != nil || len(listed) != 20 || listed[0].ID != ids[99] || in.Health().Pending != 100 {
+			t.Fatalf("%d are listed (%v), and %d wait", len(listed), err, in.Health().Pending)
+		}
+		target := &fakeTarget{fail: func(run spacelift.RunRef, _ []managed.RunEvent) error {
+			if run == runRef(5) {
+				return ErrRefused
+			}
+			return nil
+		}}
+		stop := forward(t, in, target, ForwarderOptions{})
+		pass(time.Minute)
+		synctest.Wait()
+		stop()
+		if len(target.signals) != 99 || in.Health().Pending != 0 {
+			t.Errorf("%d of 99 were forwarded, and %d wait", len(target.signals), in.Health().Pending)
+		}
+		if d, body, err := in.Get(t.Context(), ids[5]); err != nil || d.Forwarding != archive.ForwardingDead || d.Run != runRef(5) || len(body) == 0 {
+			t.Errorf("the refused one is %+v with %d bytes (%v)", d, len(body), err)
+		}
+	})
+}
+
 // Neither a pending nor a dead event keeps everything behind it on disk.
 func TestPendingAndDeadOutliveEverythingElse(t *testing.T) {
 	t.Parallel()

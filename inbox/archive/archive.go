@@ -339,9 +339,6 @@ func (a *DB) Trim(ctx context.Context, first uint64, now bool) (lost []int64, er
 		return nil, err
 	}
 	for st, s := range statuses {
-		if s.keep == nil {
-			continue
-		}
 		deleted, err := a.trimStatus(ctx, st, *s.keep(&a.opts.Keep))
 		if err != nil {
 			return lost, err

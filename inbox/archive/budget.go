@@ -19,8 +19,8 @@ func (b Budget) Or(def Budget) Budget {
 
 // Budgets limit the deliveries of an archive by kind. Zero fields mean their default.
 type Budgets struct {
-	// Entries limits the accepted deliveries that are forwarded or late. Default 50,000
-	// and 128 MiB.
+	// Entries limits the accepted deliveries that are pending, forwarded or late, each.
+	// Default 50,000 and 128 MiB.
 	Entries Budget
 	// Dead limits deliveries that Temporal refused permanently, with their bodies.
 	// Default 10,000 and 64 MiB.

@@ -23,7 +23,7 @@ var statuses = [...]struct {
 	forwarding Forwarding
 	keep       func(*Budgets) *Budget
 }{
-	{OutcomeAccepted, ForwardingPending, nil},
+	{OutcomeAccepted, ForwardingPending, func(b *Budgets) *Budget { return &b.Entries }},
 	{OutcomeAccepted, ForwardingForwarded, func(b *Budgets) *Budget { return &b.Entries }},
 	{OutcomeAccepted, ForwardingLate, func(b *Budgets) *Budget { return &b.Entries }},
 	dead: {OutcomeAccepted, ForwardingDead, func(b *Budgets) *Budget { return &b.Dead }},
