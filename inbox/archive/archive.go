@@ -212,8 +212,9 @@ type Batch struct {
 	results []Result // of rows that the archive has
 }
 
-// Len returns the number of rows.
-func (b *Batch) Len() int { return len(b.rows) }
+// Len returns how much the batch is, in rows. A result of a row that the archive has, or has
+// no longer, is a fraction of one.
+func (b *Batch) Len() int { return len(b.rows) + len(b.results)/8 }
 
 // Add adds a row, or its body to the row of that number.
 func (b *Batch) Add(r Row) {

@@ -453,3 +453,15 @@ func TestOlderArchiveGetsItsIndex(t *testing.T) {
 		t.Errorf("by account: %q, %v", steps, list(t, a, acme))
 	}
 }
+
+// Results of rows that the archive lacks count too: a batch of nothing else would have no end.
+func TestABatchCountsResults(t *testing.T) {
+	t.Parallel()
+	var b Batch
+	for n := range int64(800) {
+		b.Finish(Result{Number: n, Forwarding: ForwardingForwarded})
+	}
+	if n := b.Len(); n != 100 {
+		t.Errorf("a batch of 800 results has the size of %d rows, want 100", n)
+	}
+}
