@@ -35,8 +35,8 @@ const (
 // With manyConnections, the garbage collector leaves less garbage, until there are fewer than
 // fewConnections: it would double what they take.
 const (
-	manyConnections = maxConnections * 3 / 4
-	fewConnections  = maxConnections / 2
+	manyConnections = maxConnections / 2
+	fewConnections  = maxConnections / 4
 	gcPercentOfMany = 20
 )
 
