@@ -229,9 +229,9 @@ type connection struct {
 	// Guarded by of.mu.
 	source   netip.Prefix // zero if it isn't limited
 	open     bool         // the server has it
-	ended    bool         // another one takes its place
+	ended    bool         // it has to end
 	idle     bool         // its last request was answered
-	since    time.Time    // when its request began to arrive, or that it is idle
+	since    time.Time    // when it became busy or idle
 	streams  int
 	http2    bool // one of of.http2
 	handlers int  // of requests with HTTP/2, which outlive the connection

@@ -21,8 +21,9 @@ const (
 	receiveBuffer = 64 << 10 // of a connection
 )
 
-// limitRequests has a server bound the requests of its connections.
-func (l *connections) limitRequests(srv *http.Server) {
+// limitRequests has a server bound the requests of its connections, which limitConnections
+// bounds.
+func limitRequests(srv *http.Server) {
 	follow(srv)
 	srv.Handler = followHTTP2(limitFields(srv.Handler))
 	if srv.TLSConfig == nil {

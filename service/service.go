@@ -122,7 +122,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		}
 		handler, operations = p.surface, p.surface.Operations
 	}
-	listener, of, err := p.listen(ctx)
+	listener, err := p.listen(ctx)
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	})()
 	run.Go(func() error {
 		defer stopWork()
-		return p.serveHTTP(draining, listener, of, handler)
+		return p.serveHTTP(draining, listener, handler)
 	})
 	if opsListener != nil {
 		run.Go(func() error { return p.serveOperators(working, opsListener, operations) })
@@ -251,22 +251,22 @@ func (p *process) worker() func(context.Context) error {
 	return func(ctx context.Context) error { return work(ctx, p.temporal, acts, &p.polling, p.Options) }
 }
 
-// listen opens the public listener, of connections that know their sources.
-func (p *process) listen(ctx context.Context) (l net.Listener, of *connections, err error) {
+// listen returns a listener of a bounded number of connections.
+func (p *process) listen(ctx context.Context) (net.Listener, error) {
 	listener, err := listenOn(ctx, p.Listener, p.Config.Listen, "listen")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	of = limitConnections(listener, p.proxies)
+	listener = limitConnections(listener, p.proxies)
 	if !p.Config.ProxyProtocol {
-		return of, of, nil
+		return listener, nil
 	}
 	// Only proxies name a source; probes come without one.
 	policy, err := proxyproto.PolicyFromRanges(p.Config.TrustedProxies, proxyproto.REQUIRE, proxyproto.SKIP)
 	if err != nil {
-		return nil, nil, fmt.Errorf("trustedProxies: %w", err)
+		return nil, fmt.Errorf("trustedProxies: %w", err)
 	}
-	return &proxyproto.Listener{Listener: of, ConnPolicy: policy, ReadHeaderTimeout: readHeaderTimeout}, of, nil
+	return &proxyproto.Listener{Listener: listener, ConnPolicy: policy, ReadHeaderTimeout: readHeaderTimeout}, nil
 }
 
 // maxOpsConnections bounds the connections of operators.
@@ -320,8 +320,8 @@ func (p *process) newServer(h http.Handler) *http.Server {
 	}
 }
 
-// serveHTTP serves the public listener, of these connections, until ctx ends.
-func (p *process) serveHTTP(ctx context.Context, l net.Listener, of *connections, h http.Handler) error {
+// serveHTTP serves the public listener, as listen returns it, until ctx ends.
+func (p *process) serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 	p.Log.InfoContext(ctx, "serving", "address", l.Addr().String(), "tls", p.certificate != nil, "version", p.Version)
 	if p.Ready != nil {
 		p.Ready(l.Addr())
@@ -330,7 +330,7 @@ func (p *process) serveHTTP(ctx context.Context, l net.Listener, of *connections
 	if p.certificate != nil {
 		srv.TLSConfig = &tls.Config{GetCertificate: p.certificate.Get, MinVersion: tls.VersionTLS12}
 	}
-	of.limitRequests(srv)
+	limitRequests(srv)
 	return serveUntilDone(ctx, srv, l)
 }
 

@@ -134,8 +134,7 @@ func TestServerStops(t *testing.T) {
 				ctx, stop := context.WithCancel(t.Context())
 				ended := make(chan error, 1)
 				p := &process{Options: Options{Log: slog.New(slog.DiscardHandler)}}
-				of := limitConnections(l, nil)
-				go func() { ended <- p.serveHTTP(ctx, of, of, handler) }()
+				go func() { ended <- p.serveHTTP(ctx, limitConnections(l, nil), handler) }()
 				client, server := net.Pipe()
 				l.conns <- server
 				answered := make(chan bool, 1)
