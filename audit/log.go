@@ -197,11 +197,13 @@ func (l *Log) Waiting() int {
 // write writes what waits. Called with mu held.
 func (l *Log) write() error {
 	l.err = nil
-	for len(l.waiting) > 0 && l.err == nil {
-		if l.err = l.append(l.waiting[0]); l.err == nil {
-			l.waiting = slices.Delete(l.waiting, 0, 1)
+	written := 0
+	for written < len(l.waiting) && l.err == nil {
+		if l.err = l.append(l.waiting[written]); l.err == nil {
+			written++
 		}
 	}
+	l.waiting = slices.Delete(l.waiting, 0, written)
 	if l.err != nil {
 		return fmt.Errorf("write the audit log in %s: %w", l.o.Dir, l.err)
 	}

@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"encoding/json"
-	"slices"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -44,9 +43,9 @@ func (m *manager) takeEvents(ctx workflow.Context) {
 		m.silence.reset(now)
 		m.arrived.garbled = 0
 	}
-	for len(m.arrived.batches) > 0 {
-		batch := m.arrived.batches[0]
-		m.arrived.batches = slices.Delete(m.arrived.batches, 0, 1) // unlike a slice of the rest, it keeps nothing
+	batches := m.arrived.batches
+	m.arrived.batches = nil // the execution waits for days, and would keep them
+	for _, batch := range batches {
 		// Events that Gantry's code fails on are lost; it reads the run instead.
 		_ = m.guard(ctx, func() error { m.known.Take(now, batch.Events); return nil })
 		_ = m.guard(ctx, func() error { m.known.Deny(now, batch.Denied); m.known.TakeNews(now, batch); return nil })
