@@ -28,7 +28,7 @@ const (
 //
 // Events that cannot be about this run are for take to sort out.
 func fold(r Record, events ...RunEvent) Record {
-	if n := min(len(r.Events)+len(events), MaxEvents+1); n > 0 {
+	if n := min(len(r.Events)+len(events), MaxEvents+1); n > 0 { // no more room than they need: it is kept for days
 		r.Events = append(make([]RunEvent, 0, n), r.Events...)
 	}
 	for _, e := range events {
@@ -315,25 +315,20 @@ func Trim(e RunEvent) RunEvent {
 // share has the event use the memory of another one's texts where they are equal, as most
 // of a run's are: executions keep them for days.
 func (e *RunEvent) share(of RunEvent) {
-	for _, s := range []struct {
-		mine *string
-		its  string
-	}{{&e.Branch, of.Branch}, {&e.TriggeredBy, of.TriggeredBy}, {&e.StackName, of.StackName}} {
-		if *s.mine == s.its {
-			*s.mine = s.its
-		}
-	}
-	if e.Run == of.Run {
-		e.Run = of.Run
-	}
-	if e.Type == of.Type {
-		e.Type = of.Type
-	}
-	if e.Commit == of.Commit {
-		e.Commit = of.Commit
-	}
+	share(&e.Run, of.Run)
+	share(&e.Type, of.Type)
+	share(&e.Branch, of.Branch)
+	share(&e.Commit, of.Commit)
+	share(&e.TriggeredBy, of.TriggeredBy)
+	share(&e.StackName, of.StackName)
 	if slices.Equal(e.Labels, of.Labels) {
 		e.Labels = of.Labels
+	}
+}
+
+func share[T comparable](mine *T, its T) {
+	if *mine == its {
+		*mine = its
 	}
 }
 

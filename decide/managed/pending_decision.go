@@ -220,13 +220,16 @@ func (r *Record) excluded(commit string) []string { return r.behind(commit, r.Ev
 // behind returns the names of those behind the run, by these events of it.
 func (r *Record) behind(commit string, events []RunEvent) []string {
 	var said []string
-	for i := range events { // most say what the one before them does
-		e, before := &events[i], &events[max(0, i-1)]
-		if i == 0 || e.TriggeredBy != before.TriggeredBy {
-			said = append(said, e.TriggeredBy)
+	say := func(name string) { // most events say the same
+		if !slices.Contains(said, name) {
+			said = append(said, name)
 		}
-		if e.Commit.Hash == commit && (i == 0 || e.Commit != before.Commit) {
-			said = append(said, e.Commit.AuthorLogin, e.Commit.AuthorName)
+	}
+	for i := range events {
+		e := &events[i]
+		if say(e.TriggeredBy); e.Commit.Hash == commit {
+			say(e.Commit.AuthorLogin)
+			say(e.Commit.AuthorName)
 		}
 	}
 	for _, c := range r.Chains {
