@@ -340,12 +340,7 @@ func marksFit(t *testing.T, body []byte) {
 		accepted++
 		synctest.Wait()
 	}
-	target := &fakeTarget{fail: func(run spacelift.RunRef, _ []managed.RunEvent) error {
-		if run == runRef(-1) {
-			return errAway
-		}
-		return nil
-	}}
+	target := failing(runRef(-1), errAway)
 	stop := forward(t, in, target, ForwarderOptions{})
 	pass(time.Minute)
 	synctest.Wait()

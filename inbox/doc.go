@@ -31,6 +31,7 @@
 //     receiver recognises repeats.
 //   - A repeat of one of the last accepted events is a duplicate, even after a
 //     restart, and is not forwarded, unless that event is dead.
-//   - Pending events are never deleted. Budgets limit everything else.
+//   - Pending events are never deleted. Budgets limit everything else, and how many of
+//     them are listed.
 //   - Damage is reported, and whatever is readable before it is kept.
 package inbox

@@ -98,12 +98,7 @@ func TestRunThatAlwaysFailsDoesNotHoldUpOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := open(t, Options{})
 		poisoned := runRef(0)
-		target := &fakeTarget{fail: func(run spacelift.RunRef, _ []managed.RunEvent) error {
-			if run == poisoned {
-				return errors.New("internal error")
-			}
-			return nil
-		}}
+		target := failing(poisoned, errors.New("internal error"))
 		forward(t, in, target, ForwarderOptions{})
 		start := time.Now()
 		for n := range 300 {

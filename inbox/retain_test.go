@@ -124,12 +124,7 @@ func TestListsHaveTheNewestOfManyThatWait(t *testing.T) {
 		if err != nil || len(listed) != 20 || listed[0].ID != ids[99] || in.Health().Pending != 100 {
 			t.Fatalf("%d are listed (%v), and %d wait", len(listed), err, in.Health().Pending)
 		}
-		target := &fakeTarget{fail: func(run spacelift.RunRef, _ []managed.RunEvent) error {
-			if run == runRef(5) {
-				return ErrRefused
-			}
-			return nil
-		}}
+		target := failing(runRef(5), ErrRefused)
 		stop := forward(t, in, target, ForwarderOptions{})
 		pass(time.Minute)
 		synctest.Wait()

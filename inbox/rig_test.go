@@ -95,6 +95,16 @@ func (t *fakeTarget) Signal(ctx context.Context, run spacelift.RunRef, events []
 	return nil
 }
 
+// failing returns a target that fails for one run.
+func failing(one spacelift.RunRef, err error) *fakeTarget {
+	return &fakeTarget{fail: func(run spacelift.RunRef, _ []managed.RunEvent) error {
+		if run == one {
+			return err
+		}
+		return nil
+	}}
+}
+
 // change changes what fail decides by.
 func (t *fakeTarget) change(change func()) {
 	t.mu.Lock()

@@ -209,7 +209,7 @@ type Result struct {
 type Batch struct {
 	Through uint64
 	rows    map[int64]*Row
-	results []Result // of rows that the archive has
+	results []Result // of rows that the archive has, or has no longer
 }
 
 // Len returns how much the batch is, in rows. A result of a row that the archive has, or has

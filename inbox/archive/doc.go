@@ -7,7 +7,8 @@
 //   - A write is one transaction: the archive has all of a [Batch], and its Through, or
 //     nothing.
 //   - A damaged file is put aside and reported, and a new one is started.
-//   - Each kind of delivery has a [Budget]. Pending deliveries have none: they stay.
+//   - Each kind of delivery has a [Budget]. A pending delivery beyond it is added again
+//     if it becomes dead.
 //   - A list costs what it shows: each filter finds its rows in an index, and that of
 //     accounts has the statuses too. Of several other filters one does, and the others are
 //     checked in the columns of these rows. Only [Filter.Only] has to be given each row's
