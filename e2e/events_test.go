@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -87,19 +88,25 @@ type eventReader struct {
 // events opens a stream of a person's, after the last event that the person received.
 func (w *world) events(name, last string) *eventReader {
 	w.t.Helper()
+	return &eventReader{w, bufio.NewScanner(w.openEvents(http.DefaultClient, "http", name, last))}
+}
+
+func (w *world) openEvents(client *http.Client, scheme, name, last string) io.Reader {
+	w.t.Helper()
 	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.url()+"/v1/events", nil)
 	w.must(err)
+	req.URL.Scheme = scheme
 	req.Header.Set("Authorization", "Bearer gantry_"+name)
 	if last != "" {
 		req.Header.Set("Last-Event-ID", last)
 	}
-	answer, err := http.DefaultClient.Do(req)
+	answer, err := client.Do(req)
 	w.must(err)
 	w.t.Cleanup(func() { _ = answer.Body.Close() })
 	if answer.StatusCode != http.StatusOK {
 		w.t.Fatalf("events: %s", answer.Status)
 	}
-	return &eventReader{w, bufio.NewScanner(answer.Body)}
+	return answer.Body
 }
 
 // until reads on until an event is the one that the test waits for.

@@ -102,7 +102,12 @@ func (w *world) thousand(scheme string, attacks map[string]sends) {
 		}
 		return err
 	})
-	stream := w.openStream(scheme)
+	stream := w.openEvents(&http.Client{Transport: &http.Transport{TLSClientConfig: insecure()}}, scheme, "e2e", "")
+	ended := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, stream)
+		ended <- err
+	}()
 	for name, attack := range attacks {
 		w.under(attack, scheme, func(ctx context.Context) { w.acceptsSigned(ctx, name, scheme) })
 		now, peak := p.memory("VmRSS"), p.memory("VmHWM")
@@ -112,30 +117,10 @@ func (w *world) thousand(scheme string, attacks map[string]sends) {
 		}
 	}
 	select {
-	case err := <-stream:
+	case err := <-ended:
 		w.t.Errorf("a person's stream has ended: %v", err)
 	default:
 	}
-}
-
-// openStream opens a stream of events, which sends on the returned channel when it ends.
-func (w *world) openStream(scheme string) (ended <-chan error) {
-	ctx := w.t.Context()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url()+"/v1/events", nil)
-	w.must(err)
-	req.URL.Scheme = scheme
-	req.Header.Set("Authorization", "Bearer "+apiToken)
-	res, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: insecure()}}).Do(req)
-	w.must(err)
-	if res.StatusCode != http.StatusOK {
-		w.t.Fatalf("events: %s", res.Status)
-	}
-	end := make(chan error, 1)
-	go func() {
-		_, err := io.Copy(io.Discard, res.Body)
-		end <- err
-	}()
-	return end
 }
 
 // under runs check while a thousand connections attack. A connection that ends is
