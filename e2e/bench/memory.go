@@ -20,8 +20,8 @@ const (
 const millionTime = 3 * time.Minute
 
 const (
-	calmTime    = 30 * time.Second // longer than a process has little to do before it gives back memory
-	archiveTime = 20 * time.Minute // longer than its archive takes to follow a million events
+	calmTime = 30 * time.Second // longer than a process waits until it gives back memory
+	restTime = 20 * time.Minute // longer than it takes to finish its work
 )
 
 // memory sends a million events, and prints what the process then has in memory and on
@@ -75,7 +75,7 @@ func (b *bench) million(ctx context.Context, dir, state, temporal string) error 
 			return err
 		}
 	}
-	if err := gantry.restFor(ctx, calmTime, archiveTime); err != nil {
+	if err := gantry.restFor(ctx, calmTime, restTime); err != nil {
 		return err
 	}
 	last, err := show("calm after", sent)
