@@ -260,7 +260,7 @@ func (b *Book) retire(gone func(*entry) bool) {
 	b.Held = left
 	b.Past = b.Past[max(0, len(b.Past)-maxPast):]
 	for decide.SizeOf(b.Past) > maxPastBytes {
-		b.Past = b.Past[1:]
+		b.Past = slices.Delete(b.Past, 0, 1)
 	}
 }
 
@@ -291,7 +291,7 @@ func (b *Book) NotifyNow(now time.Time, busy bool) (stacks []string, due bool) {
 		return nil, false
 	}
 	stacks = b.Notify[0].Stacks
-	b.Notify = b.Notify[1:]
+	b.Notify = slices.Delete(b.Notify, 0, 1)
 	return stacks, true
 }
 
