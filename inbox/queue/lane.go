@@ -44,6 +44,23 @@ func (q *Queue) lane(ref spacelift.RunRef) *lane {
 	return l
 }
 
+// leave has the runs that are next to have room in this lane wait in the one that they are
+// in since they began, or ended.
+func (l *lane) leave() {
+	for len(l.held) > 0 {
+		h := l.held[0]
+		if h.turn > 0 || h.run == nil || h.run.lane == l {
+			return
+		}
+		l.nextTurn()
+		h.lane = h.run.lane
+		h.lane.held = append(h.lane.held, h)
+	}
+}
+
+// nextTurn ends the turn of the run that is first to have room.
+func (l *lane) nextTurn() { l.held[0], l.held = nil, l.held[1:] }
+
 // hasRoom reports whether a lane may have more events in memory.
 func (q *Queue) hasRoom(l *lane) bool { return l.bytes <= maxQueueBytes/max(2, len(q.lanes)) }
 

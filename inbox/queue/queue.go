@@ -128,7 +128,8 @@ type Queue struct {
 // heldRun is a run with held events. What follows of it is held too, to keep the order.
 type heldRun struct {
 	hash   Hash
-	lane   *lane
+	lane   *lane    // whose turn it waits for
+	run    *Run     // what was last in memory of it; nil for nothing
 	places []uint64 // in the log; empty while the last one is read
 	turn   int      // bytes that it got into memory in this turn
 }
@@ -149,7 +150,7 @@ func (q *Queue) kick() {
 // Resume makes all events from an index on unread.
 func (q *Queue) Resume(from uint64) { q.unread = from }
 
-// Arrive takes an event that was stored. It copies the record.
+// Arrive takes an event that was stored. The next batches may write over its record.
 func (q *Queue) Arrive(e Event) {
 	if q.unread == 0 && !q.admit(e) {
 		q.unread = e.Index
@@ -159,17 +160,19 @@ func (q *Queue) Arrive(e Event) {
 
 // admit pushes or holds an event, unless too many are held.
 func (q *Queue) admit(e Event) bool {
-	hash := HashOf(e.Run)
-	h, l := q.held[hash], q.lane(e.Run)
+	hash, r, l := HashOf(e.Run), q.runs[e.Run], q.lane(e.Run)
+	if r != nil {
+		l = r.lane
+	}
+	h := q.held[hash]
 	switch {
 	case h == nil && q.hasRoom(l):
-		e.Record = slices.Clone(e.Record) // the next batches write over it
 		q.push(&e)
 		return true
 	case q.places >= maxHeld:
 		return false
 	case h == nil:
-		h = &heldRun{hash: hash, lane: l}
+		h = &heldRun{hash: hash, lane: l, run: r}
 		q.held[hash], l.held = h, append(l.held, h)
 	}
 	h.places, q.places = append(h.places, e.Index), q.places+1
@@ -201,6 +204,9 @@ func (q *Queue) Refill(next func(from uint64) (idx uint64, ok bool), read func(i
 // room comes back by single events.
 func (q *Queue) release() (h *heldRun, idx uint64) {
 	for _, l := range q.lanes {
+		l.leave()
+	}
+	for _, l := range q.lanes {
 		if len(l.held) > 0 && (l.held[0].turn > 0 || q.hasRoom(l)) {
 			h = l.held[0]
 			idx, h.places, q.places = h.places[0], h.places[1:], q.places-1
@@ -213,30 +219,31 @@ func (q *Queue) release() (h *heldRun, idx uint64) {
 // released pushes an event that was held. Until then its run is held, so nothing that
 // arrived meanwhile has overtaken it.
 func (q *Queue) released(h *heldRun, e Event) {
-	q.push(&e)
+	h.run = q.push(&e)
 	h.turn += pendingBytes + len(e.Record)
 	more := len(h.places) > 0
 	if more && h.turn < maxTurn {
 		return
 	}
-	l := h.lane
-	l.held[0], l.held = nil, l.held[1:]
+	h.lane.nextTurn()
 	if h.turn = 0; more {
-		l.held = append(l.held, h)
+		h.lane.held = append(h.lane.held, h)
 	} else {
 		delete(q.held, h.hash)
 	}
 }
 
-// push adds an event to its run.
-func (q *Queue) push(e *Event) {
+// push adds an event to its run, which it returns. It copies the record, which may be a
+// part of a buffer.
+func (q *Queue) push(e *Event) *Run {
+	e.Record = slices.Clone(e.Record)
 	r, due := q.runs[e.Run], q.due(e, time.Now())
 	if r == nil {
 		r = &Run{Ref: e.Run, lane: q.lane(e.Run), place: -1, events: []Pending{e.Pending}}
 		q.runs[e.Run] = r
 		r.lane.bytes += r.bytes()
 		q.schedule(r, due)
-		return
+		return r
 	}
 	r.events = append(r.events, e.Pending)
 	r.lane.bytes += pendingBytes + len(e.Record)
@@ -246,6 +253,7 @@ func (q *Queue) push(e *Event) {
 			q.kick()
 		}
 	}
+	return r
 }
 
 // Pause returns how many signals of a run failed in a row, and why the last one did.
@@ -328,14 +336,14 @@ func (q *Queue) Sent(r *Run, n int, more, open bool, now time.Time) {
 		q.started.remove(HashOf(r.Ref))
 	}
 	r.lane.bytes -= r.bytes()
-	r.events = r.events[n:]
+	r.events = slices.Delete(r.events, 0, n) // moved, so that their records are forgotten
 	r.Attempts, r.LastError = 0, ""
 	r.single = max(0, r.single-n)
+	r.lane = q.lane(r.Ref)
 	if len(r.events) == 0 {
 		delete(q.runs, r.Ref)
 		return
 	}
-	r.lane = q.lane(r.Ref)
 	r.lane.bytes += r.bytes()
 	if more {
 		r.due = q.at(now)

@@ -2,8 +2,10 @@ package queue
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/gantryhq/gantry/spacelift"
 )
@@ -206,6 +208,60 @@ func TestFloodFillsOnlyItsLane(t *testing.T) {
 	if n := len(r.drain()); n != newRunsPerSecond {
 		t.Errorf("%d new runs were sent in the next second", n)
 	}
+}
+
+// Events that wait in the log for new runs wait there too once these have begun, until there
+// is room.
+func TestRunsThatBeginStayWithinTheBound(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 0)
+	const runs, each = 200, 40
+	for v := range each {
+		for n := range runs {
+			r.accept(runRef("acme", n), v, spacelift.RunStateUnconfirmed, 4096)
+		}
+	}
+	most, sent := 0, map[spacelift.RunRef]int{}
+	for run, events, more := r.take(); run != nil; run, events, more = r.take() {
+		most = max(most, r.bytes())
+		sent[run.Ref] += len(events)
+		r.sent(run, events, more)
+	}
+	if most > 3<<20 {
+		t.Errorf("the queue had %d bytes", most)
+	}
+	for n := range runs {
+		if got := sent[runRef("acme", n)]; got != each {
+			t.Errorf("run %d: %d of %d were sent", n, got, each)
+		}
+	}
+}
+
+// What was sent stays in memory no longer, whatever of its run still waits, and whether it
+// came from the log.
+func TestWhatWasSentIsForgotten(t *testing.T) {
+	r := newRig(t, 0)
+	run := runRef("acme", 1)
+	size := maxTurn / 2
+	for version := range 4 * maxQueueBytes / size {
+		r.accept(run, version, spacelift.RunStateUnconfirmed, size)
+	}
+	var sent []weak.Pointer[byte]
+	for range len(r.log) - 1 {
+		r.refill()
+		next, _ := r.Next(r.now, true, true)
+		events, more := next.First(1, size)
+		sent = append(sent, weak.Make(&events[0].Record[0]))
+		r.sent(next, events, more)
+	}
+	r.log = nil
+	runtime.GC()
+	for i, p := range sent {
+		if p.Value() != nil {
+			t.Errorf("event %d of %d is still in memory", i, len(sent)+1)
+		}
+	}
+	runtime.KeepAlive(r.Queue)
 }
 
 // What needs no decision waits for the next event of its run, which takes it along.
