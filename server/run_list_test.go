@@ -41,7 +41,7 @@ func executionOf(t *testing.T, s managed.RunStatus) *workflowpb.WorkflowExecutio
 		return p
 	}
 	attributes := map[string]*commonpb.Payload{managed.AttrChanged: payload(managed.ListedTime(s.StartedAt))}
-	for _, a := range managed.Attributes(s) {
+	for _, a := range managed.Attributes(&s) {
 		if a.Value != "" {
 			attributes[a.Name] = payload(a.Value)
 		}
@@ -54,7 +54,7 @@ func executionOf(t *testing.T, s managed.RunStatus) *workflowpb.WorkflowExecutio
 		Execution: &commonpb.WorkflowExecution{WorkflowId: managed.ManageRunID(s.Run), RunId: "temporal-" + string(s.Run.Run)},
 		Status:    status, StartTime: timestamppb.New(s.StartedAt),
 		SearchAttributes: &commonpb.SearchAttributes{IndexedFields: attributes},
-		Memo:             &commonpb.Memo{Fields: map[string]*commonpb.Payload{managed.ListedMemo: payload(managed.ListRun(s))}},
+		Memo:             &commonpb.Memo{Fields: map[string]*commonpb.Payload{managed.ListedMemo: payload(managed.ListRun(&s))}},
 	}
 }
 
@@ -301,7 +301,7 @@ func allKinds() (records map[string]*managed.Record, listed []managed.RunStatus)
 				id := fmt.Sprintf("%02d", len(records))
 				records[id] = aRecord(id, labels, triggeredBy, decisions...)
 				records[id].Decide(planned)
-				listed = append(listed, records[id].Status(planned))
+				listed = append(listed, *records[id].Status(planned))
 			}
 		}
 	}

@@ -35,7 +35,7 @@ func ManageRun(ctx workflow.Context, in managed.ManageRunInput) (*managed.RunSta
 	case err != nil:
 		return nil, err
 	}
-	return new(m.status(ctx)), nil
+	return m.status(ctx), nil
 }
 
 // manage takes what came in, decides, acts on the decision and waits, until the
@@ -148,7 +148,7 @@ func newManager(ctx workflow.Context, in managed.ManageRunInput) (*manager, erro
 }
 
 // status returns what Gantry can say of the run, whatever its record holds.
-func (m *manager) status(ctx workflow.Context) (s managed.RunStatus) {
+func (m *manager) status(ctx workflow.Context) (s *managed.RunStatus) {
 	defer func() {
 		if recovered(recover()) != nil {
 			s = m.known.Bare()
@@ -165,7 +165,7 @@ func (m *manager) publish(ctx workflow.Context, stays bool) error {
 	return index(ctx, s, stays)
 }
 
-func (m *manager) situation(ctx workflow.Context) managed.Situation {
+func (m *manager) situation(ctx workflow.Context) *managed.Situation {
 	return m.known.Situation(workflow.Now(ctx).UTC())
 }
 

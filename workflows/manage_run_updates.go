@@ -12,7 +12,7 @@ import (
 // listen registers the queries and updates. Call it after takeEvents: an approval
 // that arrives with the first events must not meet an empty record.
 func (m *manager) listen(ctx workflow.Context) error {
-	err := workflow.SetQueryHandler(ctx, managed.StatusQuery, func() (managed.RunStatus, error) { return m.status(ctx), nil })
+	err := workflow.SetQueryHandler(ctx, managed.StatusQuery, func() (*managed.RunStatus, error) { return m.status(ctx), nil })
 	if err != nil {
 		return fmt.Errorf("answer %s: %w", managed.StatusQuery, err)
 	}
@@ -61,8 +61,8 @@ func (m *manager) validate(refuse func() *decide.Refusal) (err error) {
 }
 
 // guarded records a bug in an update's handler as a fault of the execution.
-func guarded[W any](m *manager, take func(workflow.Context, W) (managed.RunStatus, error)) func(workflow.Context, W) (managed.RunStatus, error) {
-	return func(ctx workflow.Context, wish W) (s managed.RunStatus, err error) {
+func guarded[W any](m *manager, take func(workflow.Context, W) (*managed.RunStatus, error)) func(workflow.Context, W) (*managed.RunStatus, error) {
+	return func(ctx workflow.Context, wish W) (s *managed.RunStatus, err error) {
 		err = m.guard(ctx, func() error {
 			s, err = take(ctx, wish)
 			return err
@@ -118,32 +118,32 @@ func (m *manager) awaitObjections(ctx workflow.Context) error {
 // takeDecision counts a decision, or refuses it. Nothing yields between its
 // validator and this, if the validator judged it. The decision is about the state
 // that was known when the person decided, not about what became known since.
-func (m *manager) takeDecision(ctx workflow.Context, d managed.Decision) (managed.RunStatus, error) {
+func (m *manager) takeDecision(ctx workflow.Context, d managed.Decision) (*managed.RunStatus, error) {
 	meant := m.newest()
 	if err := m.awaitTurn(ctx, d.Verdict != managed.Approve); err != nil {
-		return managed.RunStatus{}, err
+		return nil, err
 	}
 	if r := m.known.RefuseDecision(m.situation(ctx), d, meant); r != nil {
-		return managed.RunStatus{}, asError(r)
+		return nil, asError(r)
 	}
 	m.known.TakeDecision(workflow.Now(ctx).UTC(), d)
 	return m.answer(ctx)
 }
 
 // takeStop takes the wish to stop the run, unless Gantry or Spacelift refuses it.
-func (m *manager) takeStop(ctx workflow.Context, wish managed.StopRequest) (managed.RunStatus, error) {
+func (m *manager) takeStop(ctx workflow.Context, wish managed.StopRequest) (*managed.RunStatus, error) {
 	if err := m.awaitTurn(ctx, true); err != nil {
-		return managed.RunStatus{}, err
+		return nil, err
 	}
 	if r := m.known.RefuseStop(m.situation(ctx), wish); r != nil {
-		return managed.RunStatus{}, asError(r)
+		return nil, asError(r)
 	}
 	wanted := m.known.Stop(workflow.Now(ctx).UTC(), wish)
 	status, err := m.answer(ctx)
 	switch {
 	case err != nil || wanted == nil:
 	case wanted.Not != "":
-		return managed.RunStatus{}, asError(decide.Refuse(managed.ErrTypeNotStoppable, "the run was not stopped: %s", wanted.Not))
+		return nil, asError(decide.Refuse(managed.ErrTypeNotStoppable, "the run was not stopped: %s", wanted.Not))
 	default:
 		wanted.Promised = true
 	}
@@ -152,11 +152,11 @@ func (m *manager) takeStop(ctx workflow.Context, wish managed.StopRequest) (mana
 
 // answer waits until the execution has done what follows from an update, as far
 // as that is possible now, and returns the status that it led to.
-func (m *manager) answer(ctx workflow.Context) (managed.RunStatus, error) {
+func (m *manager) answer(ctx workflow.Context) (*managed.RunStatus, error) {
 	m.requests++
 	mine := m.requests
 	if err := workflow.Await(ctx, func() bool { return m.handled >= mine }); err != nil {
-		return managed.RunStatus{}, err
+		return nil, err
 	}
 	return m.status(ctx), nil
 }

@@ -99,7 +99,7 @@ func (s *silence) setAlarm(ctx workflow.Context, needed time.Time, summary strin
 // nextPoll returns when to poll the run if no news arrives: after its deadline
 // while Spacelift is at work, and seldom while the run waits for something. Polls
 // that show nothing new get rarer.
-func (s *silence) nextPoll(run managed.Situation, n managed.Next) time.Time {
+func (s *silence) nextPoll(run *managed.Situation, n managed.Next) time.Time {
 	if s.key != run.Key() {
 		s.key, s.polled, s.unchanged, s.failed = run.Key(), time.Time{}, 0, 0
 	}
@@ -129,7 +129,7 @@ const crowdedPoll = time.Minute
 // pollRun reads a run that has gone without news, and takes what the API shows.
 // An overdue run is reported once. Without an answer Gantry can't know, so
 // nothing is reported. It returns an error only when the execution is canceled.
-func (m *manager) pollRun(ctx workflow.Context, s managed.Situation, n managed.Next) error {
+func (m *manager) pollRun(ctx workflow.Context, s *managed.Situation, n managed.Next) error {
 	silence := &m.silence
 	run, err := fetchRun(ctx, m.known.Run, "No news: "+n.Reason)
 	if ctx.Err() != nil {

@@ -54,7 +54,7 @@ func (r *rig) update(name string, arg any) *answer {
 				got.late = true
 				return
 			}
-			got.done, got.status = true, result.(managed.RunStatus)
+			got.done, got.status = true, *result.(*managed.RunStatus)
 		},
 	}, arg)
 	return got

@@ -25,7 +25,7 @@ func Typed(all []managed.Attribute) temporal.SearchAttributes {
 // upsert is an event in the history, so it happens in one command, and only for values
 // that are worth an event: see managed.Lasts and managed.Listed. stays means that the run
 // has been in its state for long, whatever the state.
-func index(ctx workflow.Context, s managed.RunStatus, stays bool) error {
+func index(ctx workflow.Context, s *managed.RunStatus, stays bool) error {
 	have := workflow.GetTypedSearchAttributes(ctx)
 	all := managed.Attributes(s)
 	if phase, ok := have.GetKeyword(keyword(managed.AttrPhase)); ok && phase == string(s.Phase) && !managed.Lasts(managed.ListedState(s)) && !stays {
@@ -40,7 +40,7 @@ func index(ctx workflow.Context, s managed.RunStatus, stays bool) error {
 
 // writeListed writes the memo that lists read, if the run waits and the memo says
 // something else. It reports whether it did.
-func writeListed(ctx workflow.Context, s managed.RunStatus) (bool, error) {
+func writeListed(ctx workflow.Context, s *managed.RunStatus) (bool, error) {
 	if !s.Phase.Waits() {
 		return false, nil
 	}

@@ -73,12 +73,12 @@ func (r *Record) recordRefusal(at time.Time, do Action, first time.Duration, rea
 
 // surroundings digests what the API shows of a run that may be why Spacelift refuses
 // something: a review that is missing, a stack that is blocked, labels.
-func (s Situation) surroundings() string {
+func (s *Situation) surroundings() string {
 	return decide.Digest(append([]string{strconv.FormatBool(s.needsApproval), blockReason(s.Block)}, s.Labels...)...)
 }
 
 // holds reports whether a back-off keeps Gantry from doing something now.
-func (t *backoff) holds(s Situation, do Action) bool {
+func (t *backoff) holds(s *Situation, do Action) bool {
 	return t != nil && t.Do == do && t.Key == s.Key() && s.Now.Before(t.Until) && (t.Around == "" || t.Around == s.surroundings())
 }
 

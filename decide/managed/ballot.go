@@ -46,7 +46,7 @@ var Verdicts = []Verdict{Approve, Reject, Revoke}
 
 // openBallot returns the decision that the run asks people for now; nil if it would take
 // no verdict from anyone.
-func (s Situation) openBallot() *Ballot {
+func (s *Situation) openBallot() *Ballot {
 	b := s.ballot()
 	for _, v := range Verdicts {
 		if s.refuseNow(v) == nil && s.refuseAbout(v) == nil {
@@ -63,7 +63,7 @@ func (s Situation) openBallot() *Ballot {
 }
 
 // ballot returns the people of the present state, without the verdicts that count.
-func (s Situation) ballot() Ballot {
+func (s *Situation) ballot() Ballot {
 	b := Ballot{Electorate: s.electorate()}
 	for i, d := range s.taken {
 		if d.Verdict == Approve && !d.Revoked && (StateKey{d.StateVersion, d.State}) == s.Key() {
@@ -73,7 +73,7 @@ func (s Situation) ballot() Ballot {
 	return b
 }
 
-func (s Situation) electorate() Electorate {
+func (s *Situation) electorate() Electorate {
 	e := Electorate{Group: s.Policy.Approvers.Value, GroupOrigin: s.Policy.Approvers.Origin, SelfApproval: s.Policy.SelfApproval.Value}
 	if !e.SelfApproval {
 		e.Excluded = s.excluded

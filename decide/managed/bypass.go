@@ -31,14 +31,14 @@ type application struct {
 // Unjudged returns the time of a confirmation or an apply that wasn't Gantry's and that
 // is to be compared with the policy in effect then; zero if there is none. Only the
 // API's word counts.
-func (s Situation) Unjudged() time.Time {
+func (s *Situation) Unjudged() time.Time {
 	if a := s.unjudged(); a != nil {
 		return a.entry.At
 	}
 	return time.Time{}
 }
 
-func (s Situation) unjudged() *application {
+func (s *Situation) unjudged() *application {
 	if !s.Managed || s.Type != spacelift.RunTypeTracked {
 		return nil
 	}
@@ -63,7 +63,7 @@ func (s Situation) unjudged() *application {
 // gantryApplied reports whether the confirmation was Gantry's: by the record, or by
 // the mark that the API shows. One of a person's isn't, even after the API had answered
 // that Gantry's took effect.
-func (s Situation) gantryApplied(a application) bool {
+func (s *Situation) gantryApplied(a application) bool {
 	if a.plan == nil || a.entry.Actor != "" && !spacelift.IsAPIKey(a.entry.Actor) {
 		return false
 	}
@@ -76,13 +76,13 @@ func (s Situation) gantryApplied(a application) bool {
 // appliesUnasked reports whether Spacelift applies a plan of a stack that promises
 // people or times, as far as notifications say, and nobody was asked. The run is read
 // then, because people should know before the apply ends.
-func (s Situation) appliesUnasked() bool {
+func (s *Situation) appliesUnasked() bool {
 	return s.Managed && s.rules != nil && s.Type == spacelift.RunTypeTracked && s.State.Applies() && !s.read &&
 		len(s.Plans) == 0 && s.open == nil && s.judged == nil && len(s.Policy.Promises()) > 0
 }
 
 // judging reads the rules in effect, for what was confirmed or applied without Gantry.
-func judging(s Situation, n Next) Next {
+func judging(s *Situation, n Next) Next {
 	n.Reason = "the run continued without Gantry, which compares that with the policy in effect"
 	return s.attempt(n.to(DoRules))
 }
@@ -118,7 +118,7 @@ func (b Bypass) what(asked bool) string {
 }
 
 // against returns why the policy in effect forbade an application; empty if it did not.
-func (r *Record) against(s Situation, a application, in Rules) string {
+func (r *Record) against(s *Situation, a application, in Rules) string {
 	facts, gate := s.plan(), in.Gate
 	facts.Verdicts = in.Verdicts // of the plan that was applied
 	alone, considered := s.Policy.AutoConfirms(facts)

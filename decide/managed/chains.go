@@ -48,7 +48,7 @@ func (r *Record) Join(chains []ChainRef) {
 }
 
 // Released returns the chains that released the run. They learn of its retries.
-func (s RunStatus) Released() []ChainRef {
+func (s *RunStatus) Released() []ChainRef {
 	return slices.DeleteFunc(slices.Clone(s.Chains), func(c ChainRef) bool { return c.Root == s.Run })
 }
 
@@ -76,12 +76,12 @@ func (r *Record) BeginChain(key StateKey) {
 }
 
 // follows reports whether a chain released the run.
-func (s Situation) follows() bool {
+func (s *Situation) follows() bool {
 	return len(s.Released()) > 0
 }
 
 // chainsWait reports whether a chain has yet to learn that the run ended.
-func (s Situation) chainsWait() bool {
+func (s *Situation) chainsWait() bool {
 	return s.follows() && (s.chainsTold == nil || *s.chainsTold != s.Key())
 }
 
@@ -89,7 +89,7 @@ func (s Situation) chainsWait() bool {
 // for because nobody knows of any for sure. What a chain released needs no chain
 // of its own: those that follow it are part of the same. Below a run that somebody
 // wanted stopped nothing is released without asking.
-func (s Situation) releases() bool {
+func (s *Situation) releases() bool {
 	switch {
 	case s.State != spacelift.RunStateFinished || s.Type != spacelift.RunTypeTracked || s.DriftDetection,
 		s.released != nil && *s.released == s.Key(), s.follows(), s.Stop != nil:
@@ -107,7 +107,7 @@ const chainGrace = time.Minute
 // triggered: those of an API key, and those that Spacelift made for a stack that
 // this one follows. It returns zero for others, such as those that Gantry triggered for
 // people who are known.
-func (s Situation) chainGraceUntil() time.Time {
+func (s *Situation) chainGraceUntil() time.Time {
 	if len(s.Behind) > 0 || !strings.HasPrefix(s.TriggeredBy, "api::") && !slices.Contains(s.Policy.After.Value, s.TriggeredBy) {
 		return time.Time{}
 	}
@@ -116,31 +116,31 @@ func (s Situation) chainGraceUntil() time.Time {
 
 // othersMayWait reports whether other runs, or chains, may wait for the run's end and
 // don't know of it. Nothing waits for a preview or a module's test.
-func (s Situation) othersMayWait() bool {
+func (s *Situation) othersMayWait() bool {
 	return s.Type != spacelift.RunTypeProposed && s.Type != spacelift.RunTypeTesting && (s.waitersKnow == nil || *s.waitersKnow != s.Key())
 }
 
 // Reached reports whether a chain signals the runs of the stacks that follow, because
 // the run has finished and is part of it.
-func (s Situation) Reached() bool {
+func (s *Situation) Reached() bool {
 	return s.State == spacelift.RunStateFinished && len(s.Chains) > 0
 }
 
 // SignalWaiting records that whatever waits for the end of the run knows of it.
 func (r *Record) SignalWaiting(key StateKey) { r.WaitersKnow = &key }
 
-func (s Situation) followed() bool {
+func (s *Situation) followed() bool {
 	return s.followers != nil && len(s.followers.Stacks)+s.followers.More > 0
 }
 
 // followersUnsure reports whether a stack may follow that Gantry does not know.
-func (s Situation) followersUnsure() bool {
+func (s *Situation) followersUnsure() bool {
 	return s.followers == nil || s.Now.Sub(s.followers.At) > followersTrusted
 }
 
 // whatFollows says which stacks the run's end releases; empty if it releases none,
 // as far as is known.
-func (s Situation) whatFollows() string {
+func (s *Situation) whatFollows() string {
 	if s.Stop != nil || !s.followed() || s.Type != spacelift.RunTypeTracked || s.DriftDetection {
 		return ""
 	}

@@ -40,7 +40,7 @@ type Judged struct {
 }
 
 // Judged returns what a decision in this situation rests on.
-func (s Situation) Judged() (j Judged) {
+func (s *Situation) Judged() (j Judged) {
 	if s.rules != nil {
 		j.Policy = s.rules.Policy
 	}
@@ -109,7 +109,7 @@ type ConfirmResult struct {
 }
 
 // Confirmation returns the request to confirm the plan.
-func Confirmation(s Situation, n Next) ConfirmRunInput {
+func Confirmation(s *Situation, n Next) ConfirmRunInput {
 	return ConfirmRunInput{
 		Run: s.Run,
 		Expect: Expect{
@@ -234,7 +234,7 @@ func (r *Record) block(key StateKey) *spacelift.Block {
 
 // blocked reports whether a brake of the stack keeps Gantry from confirming, and
 // what to do then. People may decide meanwhile.
-func blocked(s Situation) (n Next, holds bool) {
+func blocked(s *Situation) (n Next, holds bool) {
 	if s.Block == nil {
 		return Next{}, false
 	}

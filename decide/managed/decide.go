@@ -126,10 +126,10 @@ func (r *Record) Decide(at time.Time) (n Next, isNew bool) {
 //
 // Gantry never acts on a notification alone: to act means to ask the API first,
 // and to do nothing if that differs from the facts.
-func (s Situation) Next() Next { return s.whoMayAct(s.readIfDoubted(decideState(s))) }
+func (s *Situation) Next() Next { return s.whoMayAct(s.readIfDoubted(decideState(s))) }
 
 // decideState decides as if all that is known were true.
-func decideState(s Situation) Next {
+func decideState(s *Situation) Next {
 	switch {
 	case s.GivenUp != "" && !s.State.Terminal():
 		return Next{Do: DoFinish, Phase: PhaseDone, Reason: "Gantry stopped following the run before its end: " + s.GivenUp}
@@ -212,7 +212,7 @@ func (n Next) to(do Action) Next {
 }
 
 // passing is waiting for a state to go by.
-func passing(s Situation, phase Phase, reason string) Next {
+func passing(s *Situation, phase Phase, reason string) Next {
 	n := Next{Do: doWait, Phase: phase, Reason: reason, What: WaitSpacelift, Who: whoNobody, Then: "Gantry records how it ends"}
 	if (phase == PhaseQueued || phase == PhasePlanning) && s.Type == spacelift.RunTypeTracked {
 		n.Then = prospect(s)
@@ -222,7 +222,7 @@ func passing(s Situation, phase Phase, reason string) Next {
 
 // continuing is waiting for a run that went past a decision without Gantry, in whatever
 // state it is since: it may have another plan.
-func continuing(s Situation, reason string) Next {
+func continuing(s *Situation, reason string) Next {
 	phase := PhaseHolding
 	if p, ok := passingStates[s.State]; ok {
 		phase = p.phase
@@ -244,7 +244,7 @@ func hold(what Wait, who, then, format string, args ...any) Next {
 }
 
 // confirming is confirming the plan.
-func confirming(s Situation, format string, args ...any) Next {
+func confirming(s *Situation, format string, args ...any) Next {
 	n := Next{
 		Do: DoConfirm, Phase: PhaseConfirming, Journal: true, ForPeople: !s.autoConfirms(), Reason: fmt.Sprintf(format, args...),
 		What: WaitAnswer, Who: whoAnswer, Then: "Gantry keeps asking until Spacelift answers or somebody decides there",
@@ -256,7 +256,7 @@ func confirming(s Situation, format string, args ...any) Next {
 }
 
 // attempt holds a step that failed before until its back-off is over.
-func (s Situation) attempt(n Next) Next {
+func (s *Situation) attempt(n Next) Next {
 	t := s.backoff
 	if !t.holds(s, n.Do) {
 		return n
@@ -271,7 +271,7 @@ func (s Situation) attempt(n Next) Next {
 }
 
 // prospect says how Gantry will treat a plan with changes.
-func prospect(s Situation) string {
+func prospect(s *Situation) string {
 	switch {
 	case !s.Managed:
 		return "Gantry only watches: the stack does not carry " + spacelift.LabelManaged
@@ -303,7 +303,7 @@ func noteOf(what, note string) string {
 }
 
 // planOf returns what Gantry did about the plan the run shows now.
-func planOf(s RunStatus) *Plan {
+func planOf(s *RunStatus) *Plan {
 	for i, p := range s.Plans {
 		if p.StateVersion == s.StateVersion {
 			return &s.Plans[i]
@@ -314,7 +314,7 @@ func planOf(s RunStatus) *Plan {
 
 // describePlan says what the plan would do. Repairs of drift are tracked runs
 // like others, and confirmed like them; the description says so.
-func describePlan(s RunStatus) string {
+func describePlan(s *RunStatus) string {
 	what := describeDelta(s.Delta)
 	if s.DriftDetection {
 		what += ", to repair drift"
@@ -347,7 +347,7 @@ func objection(problems []policy.Problem) string {
 }
 
 // waitingFor is the answer to what, since when, who and then.
-func (n Next) waitingFor(s RunStatus) *WaitingFor {
+func (n Next) waitingFor(s *RunStatus) *WaitingFor {
 	since := s.StartedAt
 	if now := entered(s); now.State != "" {
 		since = now.At
@@ -356,7 +356,7 @@ func (n Next) waitingFor(s RunStatus) *WaitingFor {
 }
 
 // entered returns the entry of the run's present state.
-func entered(s RunStatus) StateEntry {
+func entered(s *RunStatus) StateEntry {
 	for _, e := range s.States {
 		if e.State == s.State && e.StateVersion == s.StateVersion {
 			return e

@@ -16,7 +16,7 @@ const longestRetry = time.Hour
 
 // decideEnd decides about a run that has ended, by what the API showed: an end
 // that only a notification named is none yet.
-func decideEnd(s Situation) Next {
+func decideEnd(s *Situation) Next {
 	end := Next{Do: DoFinish, Phase: PhaseDone, Reason: outcome(s.RunStatus)}
 	if s.unjudged() != nil {
 		return judging(s, end)
@@ -45,7 +45,7 @@ func decideEnd(s Situation) Next {
 // withLastRules reads the rules before the execution ends if they are those of other labels
 // than the API shows at the end: what a forgery claimed, or what was changed meanwhile.
 // Answers show both forever.
-func (s Situation) withLastRules(n Next) Next {
+func (s *Situation) withLastRules(n Next) Next {
 	if n.Do != DoFinish || s.rules == nil || slices.Equal(s.rules.Labels, s.Labels) {
 		return n
 	}
@@ -57,7 +57,7 @@ func (s Situation) withLastRules(n Next) Next {
 
 // signalFirst signals what waits for the end of the run before the execution waits or
 // ends.
-func (s Situation) signalFirst(n Next) Next {
+func (s *Situation) signalFirst(n Next) Next {
 	if (n.Do == DoFinish || n.Do == doWait) && s.othersMayWait() {
 		n.Journal, n.Until = false, time.Time{}
 		return n.to(DoSignalWaiting)
@@ -66,7 +66,7 @@ func (s Situation) signalFirst(n Next) Next {
 }
 
 // decideRetry decides about a run that has ended and whose end releases nothing any more.
-func decideRetry(s Situation, end Next) Next {
+func decideRetry(s *Situation, end Next) Next {
 	switch {
 	case s.State != spacelift.RunStateFailed:
 		return end
@@ -107,13 +107,13 @@ func decideRetry(s Situation, end Next) Next {
 
 // decidedElsewhere reports whether the run left a state that needed a decision,
 // without Gantry, and the API has not shown yet who decided.
-func (s Situation) decidedElsewhere() bool {
+func (s *Situation) decidedElsewhere() bool {
 	return s.Managed && s.rules != nil && s.open != nil && s.didAbout(*s.open) == "" && !s.read
 }
 
 // retryRules reports whether a failed run may be tried again by its policy, and
 // every rule that was considered.
-func (s Situation) retryRules() (allowed bool, rules []Rule) {
+func (s *Situation) retryRules() (allowed bool, rules []Rule) {
 	return s.Policy.Retry(policy.FailureFacts{
 		Cause: s.Failure.Cause, ApplyBegan: s.Failure.ApplyBegan, Attempt: s.RetryOf.attempt(), EndedBy: s.endedBy(),
 	})
@@ -121,7 +121,7 @@ func (s Situation) retryRules() (allowed bool, rules []Rule) {
 
 // endedBy is the person whose decision through Gantry ended the run; empty for
 // none. It counts before any text is read for a cause.
-func (s Situation) endedBy() string {
+func (s *Situation) endedBy() string {
 	for _, d := range slices.Backward(s.Decisions) {
 		if d.Verdict == Reject {
 			return d.By
@@ -169,7 +169,7 @@ func (r *Record) ConsiderRetry(at time.Time) {
 }
 
 // nextRetry is the attempt that follows a failed one: its wait doubles with each.
-func (s Situation) nextRetry(at time.Time) Retry {
+func (s *Situation) nextRetry(at time.Time) Retry {
 	attempt, most := s.RetryOf.attempt(), s.Policy.Retries.Value+1
 	wait := decide.Backoff(time.Duration(s.Policy.RetryBackoff.Value), attempt-1, longestRetry)
 	return Retry{
@@ -180,7 +180,7 @@ func (s Situation) nextRetry(at time.Time) Retry {
 
 // outcome says how a run ended. It rests on the last event and on what Gantry
 // did, never on the number of events received in between.
-func outcome(s RunStatus) string {
+func outcome(s *RunStatus) string {
 	end := entered(s)
 	var text, by string
 	if end.Actor != "" { // notifications name nobody
@@ -210,7 +210,7 @@ func outcome(s RunStatus) string {
 }
 
 // cause says why a run failed, and what follows from it, as far as is known.
-func cause(s RunStatus) (text string) {
+func cause(s *RunStatus) (text string) {
 	if s.Failure != nil {
 		text = fmt.Sprintf(", and the cause is %s", s.Failure.Cause)
 		if s.Failure.Evidence != "" {
@@ -233,7 +233,7 @@ func cause(s RunStatus) (text string) {
 	return text
 }
 
-func finished(s RunStatus) string {
+func finished(s *RunStatus) string {
 	text := whatFinished(s)
 	if s.Stop != nil {
 		text += fmt.Sprintf("; %s wanted it stopped, which came too late", s.Stop.By)
@@ -244,7 +244,7 @@ func finished(s RunStatus) string {
 	return text
 }
 
-func whatFinished(s RunStatus) string {
+func whatFinished(s *RunStatus) string {
 	switch {
 	case s.Type == spacelift.RunTypeProposed:
 		return "the preview finished"

@@ -17,7 +17,7 @@ const gateGrace = 15 * time.Second
 // decidePlan decides about a plan with changes. The order matters: what people
 // and clocks ended comes first, then whatever speaks against confirming, and
 // last what speaks for it.
-func decidePlan(s Situation) Next {
+func decidePlan(s *Situation) Next {
 	plan := planOf(s.RunStatus)
 	switch {
 	case s.Ask.Act.is(requestAccepted):
@@ -68,7 +68,7 @@ func decidePlan(s Situation) Next {
 
 // decideReview decides about a run that Spacelift's own approval policies keep
 // until somebody reviews it.
-func decideReview(s Situation, what string) Next {
+func decideReview(s *Situation, what string) Next {
 	switch {
 	case s.Ask == nil:
 		return passing(s, PhaseQueued, what)
@@ -100,7 +100,7 @@ func decideReview(s Situation, what string) Next {
 
 // unjudged reports whether expressions of the policy have yet to be evaluated for the
 // plan, or can't be, and what to do then.
-func unjudged(s Situation) (n Next, wait bool) {
+func unjudged(s *Situation) (n Next, wait bool) {
 	if !s.planShows() || !s.Policy.Expressions.Any() {
 		return Next{}, false
 	}
@@ -119,7 +119,7 @@ func unjudged(s Situation) (n Next, wait bool) {
 
 // judgeAgain returns the time at which to evaluate the policy's expressions again; zero
 // for never.
-func (s Situation) judgeAgain() time.Time {
+func (s *Situation) judgeAgain() time.Time {
 	v := s.verdicts()
 	if v == nil || v.Until.IsZero() {
 		return time.Time{}
@@ -129,7 +129,7 @@ func (s Situation) judgeAgain() time.Time {
 
 // accepted waits for the effect of what Spacelift accepted about a plan, and
 // looks for it when that takes too long.
-func accepted(s Situation) Next {
+func accepted(s *Situation) Next {
 	n := passing(s, PhaseApplying, reasonConfirmed)
 	if s.Ask.Act.Do == DoDiscard {
 		n = passing(s, PhaseFollowing, "the plan is discarded; Spacelift has not reported it yet")
@@ -141,13 +141,13 @@ func accepted(s Situation) Next {
 }
 
 // ineffective holds a plan that Spacelift keeps in spite of what it accepted.
-func ineffective(s Situation) Next {
+func ineffective(s *Situation) Next {
 	return hold(WaitPerson, whoSpacelift, thenFollow, "Spacelift accepted %d times that Gantry wants to %s the plan, and the run is still %s",
 		s.Ask.Act.Tries, s.Ask.Act.Do, s.Key())
 }
 
 // discard is a request to discard the plan, unless that has no effect.
-func (s Situation) discard(n Next) Next {
+func (s *Situation) discard(n Next) Next {
 	if s.Ask.Act.is(requestIneffective, DoDiscard) {
 		return ineffective(s)
 	}
@@ -156,7 +156,7 @@ func (s Situation) discard(n Next) Next {
 
 // reviewed is passing a review on: once it is accepted, Spacelift's own policies
 // may ask for more.
-func reviewed(s Situation, n Next) Next {
+func reviewed(s *Situation, n Next) Next {
 	q := s.Ask.Review
 	switch {
 	case q.Review != n.Review || q.State == requestIdle || q.State == requestSending:
@@ -181,7 +181,7 @@ func verifying(n Next) Next {
 }
 
 // askPeople decides what to do until enough people have approved.
-func askPeople(s Situation, what string) (n Next, enough bool) {
+func askPeople(s *Situation, what string) (n Next, enough bool) {
 	if s.needed() == 0 {
 		n = inSpacelift("%s and the policy is to confirm by hand (%s); somebody confirms or discards it in Spacelift", what, s.Policy.Confirm.Origin)
 		if s.State != spacelift.RunStateUnconfirmed {
@@ -224,7 +224,7 @@ func askPeople(s Situation, what string) (n Next, enough bool) {
 
 // whyAsked completes the sentence that a run waits for people: why, and how many
 // have approved.
-func (s Situation) whyAsked() string {
+func (s *Situation) whyAsked() string {
 	given := "nobody has approved yet"
 	if len(s.approved) > 0 {
 		given = s.approvers() + " approved"
@@ -266,7 +266,7 @@ func (s Situation) whyAsked() string {
 }
 
 // whoApproves says who may, or what else is possible where that is too few.
-func (s Situation) whoApproves() string {
+func (s *Situation) whoApproves() string {
 	if s.tooFewApprovers() != "" {
 		return whoMore
 	}
@@ -280,7 +280,7 @@ func (s Situation) whoApproves() string {
 // excludedPeople names who may not approve, with an author's login behind the
 // name: they are one person. Names that only notifications said are left out,
 // though they are excluded as well.
-func (s Situation) excludedPeople() []string {
+func (s *Situation) excludedPeople() []string {
 	login, name := s.Commit.AuthorLogin, s.Commit.AuthorName
 	if login == "" || name == "" || decide.SameName(login, name) {
 		return s.named
@@ -301,7 +301,7 @@ func (s Situation) excludedPeople() []string {
 const whoMore = "an operator, who gives somebody else a token of the group or sets selfApproval in the profile; or anyone who may confirm or discard the run in Spacelift"
 
 // thenApproved says what follows when enough people approved.
-func (s Situation) thenApproved() string {
+func (s *Situation) thenApproved() string {
 	switch {
 	case s.State != spacelift.RunStateUnconfirmed:
 		return "Gantry passes the review on to Spacelift"
@@ -314,7 +314,7 @@ func (s Situation) thenApproved() string {
 // atGate reports whether windows and freezes keep Gantry from confirming, as
 // far as it is known, and what to do then. The activity
 // that confirms checks what is not known.
-func atGate(s Situation) (n Next, shut bool) {
+func atGate(s *Situation) (n Next, shut bool) {
 	if s.Gate == nil || s.Gate.Open {
 		return Next{}, false
 	}
@@ -347,14 +347,14 @@ func readingRules() Next {
 	}
 }
 
-func discarding(s Situation, why, note string) Next {
+func discarding(s *Situation, why, note string) Next {
 	return Next{
 		Do: DoDiscard, Phase: PhaseHolding, Journal: true, ForPeople: s.rejected != nil, Reason: why, Note: note,
 		What: WaitAnswer, Who: whoAnswer, Then: "Spacelift ends the run",
 	}
 }
 
-func reviewing(s Situation, verdict spacelift.ReviewDecision, why, note string) Next {
+func reviewing(s *Situation, verdict spacelift.ReviewDecision, why, note string) Next {
 	then := "Spacelift continues the run"
 	if verdict == spacelift.ReviewReject {
 		then = "Spacelift ends the run"
@@ -371,7 +371,7 @@ func reviewing(s Situation, verdict spacelift.ReviewDecision, why, note string) 
 
 // confirmNote returns the note that Spacelift shows with a confirmation. It differs
 // between plans.
-func confirmNote(s Situation) string {
+func confirmNote(s *Situation) string {
 	if !s.autoConfirms() {
 		return fmt.Sprintf("Confirmed by Gantry: approved by %s (state version %d).", s.approvers(), s.StateVersion)
 	}

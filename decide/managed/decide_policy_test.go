@@ -27,11 +27,11 @@ var rulebook = func() *policy.Definitions {
 
 // in returns the situation of a tracked run in a state that the API showed, with
 // everything known that a decision needs.
-func in(state spacelift.RunState, change ...func(*Situation)) Situation {
+func in(state spacelift.RunState, change ...func(*Situation)) *Situation {
 	s := about(at(state))
 	s.followers = nil
 	for _, c := range change {
-		c(&s)
+		c(s)
 	}
 	s.Approvals = s.approvals()
 	return s
@@ -96,7 +96,7 @@ func TestDecideWithPolicies(t *testing.T) {
 	unanswered := func(s *Situation) { s.read, s.Trust = false, trust{Next: t0.Add(time.Minute), Reason: "no answer"} }
 	for _, tc := range []struct {
 		name   string
-		s      Situation
+		s      *Situation
 		do     Action
 		phase  Phase
 		reason string
@@ -162,7 +162,7 @@ func TestDecideWithPolicies(t *testing.T) {
 		{"no-deletes, size unknown", in("UNCONFIRMED", with(mng, careful), unsized), doWait, PhaseWaiting, "Gantry does not know"},
 		{"confirmed by us", in("UNCONFIRMED", with(mng, auto), acceptedAct(DoConfirm)), doWait, PhaseApplying, "confirmed"},
 		{"discarded by us", in("UNCONFIRMED", with(mng, auto), acceptedAct(DoDiscard)), doWait, PhaseFollowing, "discarded"},
-		{"keeps changing", in("UNCONFIRMED", with(mng, auto), func(s *Situation) { plan(5, PlanChanged, maxLooks)(&s.RunStatus) }), DoHold, PhaseHolding, "contradicting each other"},
+		{"keeps changing", in("UNCONFIRMED", with(mng, auto), func(s *Situation) { plan(5, PlanChanged, maxLooks)(s.RunStatus) }), DoHold, PhaseHolding, "contradicting each other"},
 		{"stopped", in("UNCONFIRMED", with(mng, two), stoppedBy("ann")), DoStop, PhaseHolding, "ann wants the run stopped"},
 
 		{"stopped, Spacelift has not shown it", in("UNCONFIRMED", with(mng, two), stoppedBy("ann"), func(s *Situation) { s.stopping.ask(s.Key()); s.stopping.accept(t0, s.Key(), "discard") }), doWait, PhaseFollowing, "asked to discard"},
@@ -296,19 +296,19 @@ func TestGantryNeverConfirmsAgainstPolicy(t *testing.T) {
 		s.Delta = rapid.SampledFrom([]*spacelift.Delta{nil, {}, {Added: 1}, {Deleted: 1}, {Deleted: 2}}).Draw(t, "delta")
 		s.Type = rapid.SampledFrom(append(slices.Clone(spacelift.RunTypes), "ROLLBACK", "")).Draw(t, "type")
 		if flip("rejected") {
-			rejectedBy("ann")(&s)
+			rejectedBy("ann")(s)
 		}
 		if flip("objected") {
 			s.objection = &decision{Decided: Decided{Verdict: Reject, By: "ann", State: "UNCONFIRMED", StateVersion: 4}}
 		}
 		if flip("locked") {
-			lockedBy("jane")(&s)
+			lockedBy("jane")(s)
 		}
 		if flip("shut") {
-			shut(t0.Add(time.Hour))(&s)
+			shut(t0.Add(time.Hour))(s)
 		}
 		if flip("needs approval") {
-			needing(&s)
+			needing(s)
 		}
 		if s.Ask != nil {
 			s.Ask.Stage = rapid.SampledFrom(decisionStages).Draw(t, "stage")
@@ -321,7 +321,7 @@ func TestGantryNeverConfirmsAgainstPolicy(t *testing.T) {
 		}
 		if flip("settled") {
 			plan(5, rapid.SampledFrom([]PlanResult{PlanConfirmed, PlanAlready, PlanChanged, PlanRefused, PlanPostponed}).Draw(t, "result"),
-				rapid.IntRange(1, maxLooks).Draw(t, "looks"))(&s.RunStatus)
+				rapid.IntRange(1, maxLooks).Draw(t, "looks"))(s.RunStatus)
 		}
 		s.Approvals = s.approvals()
 		if s.Next().Do != DoConfirm {

@@ -10,14 +10,14 @@ import (
 )
 
 // at is the facts of a tracked run of a managed stack that is in a state.
-func at(state spacelift.RunState, change ...func(*RunStatus)) RunStatus {
-	s := RunStatus{
+func at(state spacelift.RunState, change ...func(*RunStatus)) *RunStatus {
+	s := &RunStatus{
 		Run: testRun, Type: spacelift.RunTypeTracked, State: state, StateVersion: 5,
 		Delta: &spacelift.Delta{Added: 3, Changed: 1, Deleted: 2, Resources: 42},
 	}
-	labels("gantry:managed")(&s)
+	labels("gantry:managed")(s)
 	for _, c := range change {
-		c(&s)
+		c(s)
 	}
 	s.States = []StateEntry{{State: s.State, StateVersion: s.StateVersion, At: t0}}
 	return s
@@ -31,8 +31,8 @@ func labels(l ...string) func(*RunStatus) {
 
 // about is the situation of a run with these facts, which the API has shown, with
 // everything known that a decision needs.
-func about(facts RunStatus) Situation {
-	s := Situation{RunStatus: facts, Now: t0, read: true}
+func about(facts *RunStatus) *Situation {
+	s := &Situation{RunStatus: facts, Now: t0, read: true}
 	s.readAt, s.shown = t0, s.Key()
 	s.Entered = entrance{Key: s.Key(), At: t0}
 	if s.State.NeedsDecision(false) {
@@ -40,7 +40,7 @@ func about(facts RunStatus) Situation {
 	}
 	s.excluded = []string{"jane"}
 	s.followers, s.waitersKnow = &Followers{At: t0}, new(s.Key())
-	with(s.Labels...)(&s)
+	with(s.Labels...)(s)
 	s.Approvals = s.approvals()
 	return s
 }
@@ -59,14 +59,14 @@ func TestDecide(t *testing.T) {
 	auto := labels("gantry:managed", "gantry:confirm=auto")
 	for _, tc := range []struct {
 		name   string
-		facts  RunStatus
+		facts  *RunStatus
 		do     Action
 		phase  Phase
 		what   Wait
 		reason string // a part of the reason
 		then   string // a part of what comes next
 	}{
-		{name: "no news", facts: RunStatus{Run: testRun}, do: doWait, phase: PhaseQueued, what: WaitSpacelift, reason: "no notification"},
+		{name: "no news", facts: &RunStatus{Run: testRun}, do: doWait, phase: PhaseQueued, what: WaitSpacelift, reason: "no notification"},
 
 		// Every state, with the policy to confirm by hand.
 		{name: "PENDING", facts: at("PENDING"), do: doWait, phase: PhaseQueued, what: WaitSpacelift, reason: "worker", then: "waits for somebody"},
@@ -179,7 +179,7 @@ var (
 // What an approval policy wrote is said once, although the failure's evidence has it too.
 func TestAnOutcomeSaysItsNoteOnce(t *testing.T) {
 	const note = "rejected by an approval policy"
-	s := RunStatus{
+	s := &RunStatus{
 		State: spacelift.RunStateFailed, StateVersion: 6,
 		States:  []StateEntry{{State: spacelift.RunStateFailed, StateVersion: 6, Note: note}},
 		Failure: &Failure{Cause: policy.CausePolicy, Source: "history", Evidence: "UNCONFIRMED (5), then FAILED (6): " + note},

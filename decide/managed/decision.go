@@ -171,7 +171,7 @@ func (s *Situation) count(all []decision) {
 
 // discounts returns the reason that a decision about the present state does not
 // count; empty if it counts.
-func (s Situation) discounts(d decision) string {
+func (s *Situation) discounts(d decision) string {
 	if d.Verdict == Reject {
 		if no := s.electorate().refuseGroup(d.person()); no != nil {
 			return no.Reason
@@ -198,7 +198,7 @@ func noun(v Verdict) string {
 }
 
 // approvedBy reports whether an approval of somebody's counts.
-func (s Situation) approvedBy(who decide.Person) bool {
+func (s *Situation) approvedBy(who decide.Person) bool {
 	return slices.ContainsFunc(s.approved, func(d decision) bool { return d.person().Is(who) })
 }
 

@@ -34,11 +34,11 @@ func (d demand) String() string {
 // demands returns the approvals that the present state needs, with those that people
 // gave: as many as one approval of each person can fill. A run that somebody objected to
 // is for people, whatever the policy says by now.
-func (s Situation) demands() []demand { return s.demandsOf(s.verdicts(), s.approved) }
+func (s *Situation) demands() []demand { return s.demandsOf(s.verdicts(), s.approved) }
 
 // demandsOf returns the approvals that a plan with these verdicts needs, with those that
 // were given.
-func (s Situation) demandsOf(v *policy.Verdicts, approved []decision) []demand {
+func (s *Situation) demandsOf(v *policy.Verdicts, approved []decision) []demand {
 	own := policy.Required{Needed: s.Policy.Approvals.Value, Group: s.Policy.Approvers.Value}
 	if s.objection != nil {
 		own.Needed = max(own.Needed, 1)
@@ -82,13 +82,13 @@ func assign(all []demand, approval decision, tried []bool) bool {
 }
 
 // needed returns the number of approvals needed; 0 if Gantry counts none.
-func (s Situation) needed() int {
+func (s *Situation) needed() int {
 	_, needed := sums(s.demands())
 	return needed
 }
 
 // given returns the number of approvals that count towards those needed.
-func (s Situation) given() int {
+func (s *Situation) given() int {
 	given, _ := sums(s.demands())
 	return given
 }
@@ -102,13 +102,13 @@ func sums(demands []demand) (given, needed int) {
 }
 
 // enough reports whether as many people approved as must, of each group.
-func (s Situation) enough() bool {
+func (s *Situation) enough() bool {
 	return !slices.ContainsFunc(s.demands(), func(d demand) bool { return d.missing() > 0 })
 }
 
 // missing says which approvals beside the stack's own are missing, each as "2 of dba:
 // deletes aws_db_instance.main".
-func (s Situation) missing() (all []string) {
+func (s *Situation) missing() (all []string) {
 	for _, d := range s.demands()[1:] {
 		if n := d.missing(); n > 0 {
 			left := d.Required
@@ -120,7 +120,7 @@ func (s Situation) missing() (all []string) {
 }
 
 // takers names the groups whose approvals are still missing, each once.
-func (s Situation) takers() string {
+func (s *Situation) takers() string {
 	var groups []string
 	for _, d := range s.demands() {
 		switch {
@@ -142,7 +142,7 @@ func (s Situation) takers() string {
 
 // tooFewApprovers says why people can't give the approvals needed, as far as the
 // approvers are known; empty if they can.
-func (s Situation) tooFewApprovers() string {
+func (s *Situation) tooFewApprovers() string {
 	if !s.peopleDecide() || !s.read || !s.rulesHere() {
 		return ""
 	}
@@ -158,7 +158,7 @@ func (s Situation) tooFewApprovers() string {
 }
 
 // tooFew says why a group can't give the approvals that are needed of it.
-func (s Situation) tooFew(d demand) string {
+func (s *Situation) tooFew(d demand) string {
 	self, group := s.Policy.SelfApproval.Value, "with a token that may approve"
 	if d.Group != "" {
 		group = "in the group " + d.Group

@@ -26,13 +26,13 @@ func (r *Record) enforcementOf(read RunEvent) *policy.Enforcement {
 
 // ownReview reports whether the review that Spacelift asks for is Gantry's own, which
 // follows from Gantry's decision and takes no more people.
-func (s Situation) ownReview() bool {
+func (s *Situation) ownReview() bool {
 	return s.needsApproval && s.State == spacelift.RunStateUnconfirmed && s.Enforcement != nil && s.Enforcement.Asks
 }
 
 // leavesToSpacelift is the review by which people may confirm in Spacelift a plan that
 // the policy leaves to them.
-func leavesToSpacelift(s Situation) Next {
+func leavesToSpacelift(s *Situation) Next {
 	if n, holds := blocked(s); holds {
 		return n
 	}
@@ -51,7 +51,7 @@ func leavesToSpacelift(s Situation) Next {
 
 // whoMayAct corrects who can move a run on: while Spacelift waits for Gantry's review,
 // it refuses every confirmation of people.
-func (s Situation) whoMayAct(n Next) Next {
+func (s *Situation) whoMayAct(n Next) Next {
 	if s.ownReview() {
 		n.Who = discardOnly(n.Who)
 	}

@@ -134,7 +134,7 @@ func StartMemo(run spacelift.RunRef, events []RunEvent, chains []ChainRef) map[s
 }
 
 // startStatus returns the status that the first events of a run result in.
-func startStatus(run spacelift.RunRef, events []RunEvent) RunStatus {
+func startStatus(run spacelift.RunRef, events []RunEvent) *RunStatus {
 	r := Record{Run: run}
 	r.Take(time.Time{}, events)
 	labels := r.Facts().Labels
@@ -143,7 +143,7 @@ func startStatus(run spacelift.RunRef, events []RunEvent) RunStatus {
 }
 
 // Attributes returns the search attributes that lists find a run by.
-func Attributes(s RunStatus) []Attribute {
+func Attributes(s *RunStatus) []Attribute {
 	return []Attribute{
 		{AttrAccount, string(s.Run.Account)},
 		{AttrStack, string(s.Run.Stack)},
@@ -156,7 +156,7 @@ func Attributes(s RunStatus) []Attribute {
 	}
 }
 
-func bypassed(s RunStatus) string {
+func bypassed(s *RunStatus) string {
 	if s.Bypass == nil {
 		return ""
 	}
@@ -167,7 +167,7 @@ func bypassed(s RunStatus) string {
 // and, behind a slash, the freezes and the configuration that it goes by.
 // The second part is there only if the run is at a gate. Reconcile compares
 // both with what is so, and so need not ask executions whose fingerprint fits.
-func factsFingerprint(s RunStatus) string {
+func factsFingerprint(s *RunStatus) string {
 	known := policy.Facts{State: s.State, Labels: s.Labels, NeedsApproval: s.NeedsApproval, Block: s.Block}.Fingerprint()
 	if s.Gate != nil && (s.Phase == PhaseWaiting || s.Phase == PhaseHolding) {
 		known += "/" + s.Gate.Fingerprint()
@@ -179,7 +179,7 @@ func factsFingerprint(s RunStatus) string {
 // confirmed, lists name the state that it reaches: the states in between are
 // handed over in seconds, and an event for each would cost more than reading the
 // end of the run does.
-func ListedState(s RunStatus) spacelift.RunState {
+func ListedState(s *RunStatus) spacelift.RunState {
 	if s.State == spacelift.RunStateUnconfirmed && s.Phase == PhaseApplying {
 		return spacelift.RunStateApplying
 	}

@@ -14,14 +14,14 @@ func TestFactsFingerprint(t *testing.T) {
 	known := policy.Facts{Labels: []string{"gantry:managed"}}.Fingerprint()
 	for _, tc := range []struct {
 		name string
-		in   RunStatus
+		in   *RunStatus
 		want string
 	}{
-		{"planning", RunStatus{Phase: PhasePlanning}, known},
-		{"waiting", RunStatus{Phase: PhaseWaiting}, known},
-		{"at a gate that a freeze closes", RunStatus{Phase: PhaseHolding, Gate: &gate}, known + "/" + (*policy.Definitions)(nil).GateFingerprint(freezes, "app", t0)},
-		{"at an open gate", RunStatus{Phase: PhaseWaiting, Gate: &policy.Gate{Open: true}}, known + "/0"},
-		{"behind the gate", RunStatus{Phase: PhaseApplying, Gate: &gate}, known},
+		{"planning", &RunStatus{Phase: PhasePlanning}, known},
+		{"waiting", &RunStatus{Phase: PhaseWaiting}, known},
+		{"at a gate that a freeze closes", &RunStatus{Phase: PhaseHolding, Gate: &gate}, known + "/" + (*policy.Definitions)(nil).GateFingerprint(freezes, "app", t0)},
+		{"at an open gate", &RunStatus{Phase: PhaseWaiting, Gate: &policy.Gate{Open: true}}, known + "/0"},
+		{"behind the gate", &RunStatus{Phase: PhaseApplying, Gate: &gate}, known},
 	} {
 		tc.in.Labels, tc.in.State = []string{"gantry:managed"}, spacelift.RunStateUnconfirmed
 		if got := factsFingerprint(tc.in); got != tc.want {

@@ -83,7 +83,7 @@ const (
 )
 
 // Explain says why a run is where it is, by the same functions that decide.
-func (s Situation) Explain() Explanation {
+func (s *Situation) Explain() Explanation {
 	n := s.Next()
 	e := Explanation{Run: s.Run, State: s.State, Phase: n.Phase, Summary: n.Reason, Enforcement: s.Enforcement, Approvals: s.Approvals, Resources: s.Resources, Chains: s.Chains, Followers: s.Followers}
 	if n.Do != DoFinish {
@@ -98,7 +98,7 @@ func (s Situation) Explain() Explanation {
 }
 
 // unblock says who can move the run on, and how.
-func unblock(s Situation, n Next) []Unblock {
+func unblock(s *Situation, n Next) []Unblock {
 	inSpacelift := Unblock{Who: whoSpacelift, How: "confirm or discard the plan in Spacelift"}
 	if s.ownReview() {
 		inSpacelift = Unblock{Who: discardOnly(whoSpacelift), How: "discard the plan in Spacelift, which confirms nothing before Gantry's review"}
@@ -158,7 +158,7 @@ func unblock(s Situation, n Next) []Unblock {
 }
 
 // tokenCommand makes a token of somebody who may approve the run.
-func (s Situation) tokenCommand() string {
+func (s *Situation) tokenCommand() string {
 	command := "gantry token create NAME --role approver"
 	if group := s.Policy.Approvers.Value; group != "" {
 		command += " --group " + group
@@ -167,12 +167,12 @@ func (s Situation) tokenCommand() string {
 }
 
 // retryable reports whether a person may ask Gantry to try the failed run again.
-func (s Situation) retryable() bool {
+func (s *Situation) retryable() bool {
 	return s.State == spacelift.RunStateFailed && s.Managed && !s.Retry.underWay() &&
 		(s.Type == spacelift.RunTypeTracked || s.Type == spacelift.RunTypeProposed || s.Type == spacelift.RunTypeTask)
 }
 
-func (s Situation) retryCommand() string {
+func (s *Situation) retryCommand() string {
 	return "retry it: gantry runs retry " + s.Run.String()
 }
 
@@ -180,7 +180,7 @@ func (s Situation) retryCommand() string {
 const maxNext = 5
 
 // upcoming lists the steps that happen if nobody acts.
-func (s Situation) upcoming(n Next) []NextStep {
+func (s *Situation) upcoming(n Next) []NextStep {
 	var all []NextStep
 	switch {
 	case n.What == WaitPerson && n.Phase == PhaseWaiting:
@@ -201,7 +201,7 @@ func (s Situation) upcoming(n Next) []NextStep {
 	return all[:min(len(all), maxNext)]
 }
 
-func (s Situation) dueMeans(d policy.Deadline) string {
+func (s *Situation) dueMeans(d policy.Deadline) string {
 	switch d.Kind {
 	case policy.DeadlineRemind:
 		return "people are reminded"
@@ -220,7 +220,7 @@ func (s Situation) dueMeans(d policy.Deadline) string {
 
 // rulesOf lists the rules that matter for where the run is, in the order they
 // were looked at.
-func rulesOf(s Situation) []Rule {
+func rulesOf(s *Situation) []Rule {
 	if s.State == "" {
 		return nil
 	}
@@ -268,7 +268,7 @@ func addOverruled(rules []Rule, all []policy.Overruled) []Rule {
 }
 
 // approvalRules lists the rules about people's decisions.
-func (s Situation) approvalRules() []Rule {
+func (s *Situation) approvalRules() []Rule {
 	p, effect := s.Policy, EffectAsks
 	if own := s.demands()[0]; own.missing() <= 0 {
 		effect = EffectAllows

@@ -72,8 +72,8 @@ func (f fault) waitingFor() *WaitingFor {
 }
 
 // Bare returns the status of a run without any decision about it.
-func (r *Record) Bare() RunStatus {
-	s := RunStatus{Run: r.Run, StartedAt: r.StartedAt, Phase: PhaseHolding, RetryOf: r.RetryOf, Chains: slices.Clone(r.Chains), Timeline: slices.Clone(r.Journal)}
+func (r *Record) Bare() *RunStatus {
+	s := &RunStatus{Run: r.Run, StartedAt: r.StartedAt, Phase: PhaseHolding, RetryOf: r.RetryOf, Chains: slices.Clone(r.Chains), Timeline: slices.Clone(r.Journal)}
 	if r.Shown != nil {
 		s.State, s.StateVersion = r.Shown.State, r.Shown.StateVersion
 	}

@@ -113,58 +113,58 @@ func TestFold(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		events []RunEvent
-		want   func(RunStatus) any
+		want   func(*RunStatus) any
 		is     any
 	}{
 		{
 			name:   "the end counts whatever its version",
 			events: []RunEvent{e("APPLYING", 8), e("FINISHED", 3, api)},
-			want:   func(s RunStatus) any { return s.State }, is: spacelift.RunStateFinished,
+			want:   func(s *RunStatus) any { return s.State }, is: spacelift.RunStateFinished,
 		},
 		{
 			name:   "nothing comes after the end",
 			events: []RunEvent{e("FINISHED", 3, api), e("APPLYING", 8)},
-			want:   func(s RunStatus) any { return s.Phase }, is: PhaseDone,
+			want:   func(s *RunStatus) any { return s.Phase }, is: PhaseDone,
 		},
 		{
 			name:   "the end is last in the timeline",
 			events: []RunEvent{e("FINISHED", 3, api), e("APPLYING", 8)},
-			want:   func(s RunStatus) any { return s.Timeline[len(s.Timeline)-1].State }, is: spacelift.RunStateFinished,
+			want:   func(s *RunStatus) any { return s.Timeline[len(s.Timeline)-1].State }, is: spacelift.RunStateFinished,
 		},
 		{
 			name:   "of two ends the later version counts",
 			events: []RunEvent{e("FAILED", 9, api), e("FINISHED", 8, api)},
-			want:   func(s RunStatus) any { return s.State }, is: spacelift.RunStateFailed,
+			want:   func(s *RunStatus) any { return s.State }, is: spacelift.RunStateFailed,
 		},
 		{
 			name:   "an end that only a notification names is none",
 			events: []RunEvent{e("APPLYING", 8), e("FINISHED", 9)},
-			want:   func(s RunStatus) any { return s.State }, is: spacelift.RunStateApplying,
+			want:   func(s *RunStatus) any { return s.State }, is: spacelift.RunStateApplying,
 		},
 		{
 			name:   "nor does one hide the end that the API showed",
 			events: []RunEvent{e("FAILED", 9, api), e("FINISHED", 9, func(ev *RunEvent) { ev.At = ev.At.Add(time.Hour) })},
-			want:   func(s RunStatus) any { return s.State }, is: spacelift.RunStateFailed,
+			want:   func(s *RunStatus) any { return s.State }, is: spacelift.RunStateFailed,
 		},
 		{
 			name:   "a replan repeats states",
 			events: []RunEvent{e("PLANNING", 4), e("UNCONFIRMED", 5), e("REPLAN_REQUESTED", 6), e("PLANNING", 8)},
-			want:   func(s RunStatus) any { return len(s.States) }, is: 4,
+			want:   func(s *RunStatus) any { return len(s.States) }, is: 4,
 		},
 		{
 			name:   "labels are those of the newest state",
 			events: []RunEvent{e("UNCONFIRMED", 5, func(ev *RunEvent) { ev.Labels = []string{"gantry:managed"} }), e("PLANNING", 4)},
-			want:   func(s RunStatus) any { return s.Policy.Confirm.Value }, is: policy.ConfirmManual,
+			want:   func(s *RunStatus) any { return s.Policy.Confirm.Value }, is: policy.ConfirmManual,
 		},
 		{
 			name:   "no labels are labels too",
 			events: []RunEvent{e("PLANNING", 4), e("UNCONFIRMED", 5, func(ev *RunEvent) { ev.Labels = nil })},
-			want:   func(s RunStatus) any { return s.Managed }, is: false,
+			want:   func(s *RunStatus) any { return s.Managed }, is: false,
 		},
 		{
 			name:   "the API knows the labels better",
 			events: []RunEvent{e("UNCONFIRMED", 5, api, func(ev *RunEvent) { ev.Labels = []string{"gantry:managed"} }), e("UNCONFIRMED", 5)},
-			want:   func(s RunStatus) any { return s.Policy.Confirm.Value }, is: policy.ConfirmManual,
+			want:   func(s *RunStatus) any { return s.Policy.Confirm.Value }, is: policy.ConfirmManual,
 		},
 		{
 			name: "of two readings the later counts",
@@ -172,36 +172,36 @@ func TestFold(t *testing.T) {
 				e("UNCONFIRMED", 5, api, func(ev *RunEvent) { ev.ReceivedAt = t0.Add(2 * time.Hour) }),
 				e("UNCONFIRMED", 5, api, func(ev *RunEvent) { ev.ReceivedAt = t0.Add(time.Hour); ev.Labels = nil }),
 			},
-			want: func(s RunStatus) any { return s.Policy.Confirm.Value }, is: policy.ConfirmAuto,
+			want: func(s *RunStatus) any { return s.Policy.Confirm.Value }, is: policy.ConfirmAuto,
 		},
 		{
 			name:   "an absent particular does not erase a known one",
 			events: []RunEvent{e("UNCONFIRMED", 5), e("CONFIRMED", 6, func(ev *RunEvent) { ev.Delta, ev.Branch, ev.TriggeredBy = nil, "", "" })},
-			want:   func(s RunStatus) any { return fmt.Sprint(s.Branch, " ", s.Delta.Added) }, is: "main 3",
+			want:   func(s *RunStatus) any { return fmt.Sprint(s.Branch, " ", s.Delta.Added) }, is: "main 3",
 		},
 		{
 			name: "a commit is completed from another event of it",
 			events: []RunEvent{e("UNCONFIRMED", 5), e("UNCONFIRMED", 5, api, func(ev *RunEvent) {
 				ev.Commit.AuthorLogin = ""
 			})},
-			want: func(s RunStatus) any { return s.Commit.AuthorLogin }, is: "jdoe",
+			want: func(s *RunStatus) any { return s.Commit.AuthorLogin }, is: "jdoe",
 		},
 		{
 			name: "but not from another commit",
 			events: []RunEvent{e("PLANNING", 4), e("UNCONFIRMED", 5, func(ev *RunEvent) {
 				ev.Commit = spacelift.Commit{Hash: "0000000000000000000000000000000000000000"}
 			})},
-			want: func(s RunStatus) any { return s.Commit.AuthorLogin }, is: "",
+			want: func(s *RunStatus) any { return s.Commit.AuthorLogin }, is: "",
 		},
 		{
 			name:   "the API shows who, a notification shows when to the millisecond",
 			events: []RunEvent{e("CONFIRMED", 6, api, func(ev *RunEvent) { ev.Actor = "jane"; ev.At = ev.At.Truncate(time.Second) }), e("CONFIRMED", 6, func(ev *RunEvent) { ev.At = ev.At.Add(417 * time.Millisecond) })},
-			want:   func(s RunStatus) any { return s.States[0].Actor + " " + s.States[0].At.Format("05.000") }, is: "jane 42.417",
+			want:   func(s *RunStatus) any { return s.States[0].Actor + " " + s.States[0].At.Format("05.000") }, is: "jane 42.417",
 		},
 		{
 			name:   "a waiting run waits since it entered the state",
 			events: []RunEvent{e("UNCONFIRMED", 5), e("PLANNING", 4)},
-			want:   func(s RunStatus) any { return s.WaitingFor.Since }, is: t0.Add(35 * time.Second),
+			want:   func(s *RunStatus) any { return s.WaitingFor.Since }, is: t0.Add(35 * time.Second),
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -175,7 +175,7 @@ func (c *chaos) fits() {
 
 // listsWhatCounts checks that a list offers exactly the verdicts that the run takes, to
 // everyone, and that it lists every run that takes an approval.
-func (c *chaos) listsWhatCounts(s RunStatus) {
+func (c *chaos) listsWhatCounts(s *RunStatus) {
 	content, err := json.Marshal(ListRun(s))
 	if err != nil {
 		c.Fatal(err)

@@ -189,7 +189,7 @@ func (g *gamble) reads() {
 	g.r.Arrive(g.now)
 }
 
-func (g *gamble) confirms(s Situation) {
+func (g *gamble) confirms(s *Situation) {
 	p, approved := rulebook.Resolve(policy.Labelled(g.labels)), 0
 	for who, v := range g.said[s.Key()] {
 		switch {
@@ -235,6 +235,6 @@ func (g *gamble) confirms(s Situation) {
 }
 
 // goesOn lets Spacelift do what it accepted, and notify Gantry.
-func (g *gamble) goesOn(s Situation) {
+func (g *gamble) goesOn(s *Situation) {
 	g.receives(notification(s.Type, spacelift.RunStateConfirmed, s.StateVersion+1))
 }

@@ -11,7 +11,7 @@ import (
 
 // Headline returns where a run is in one line, such as "network / prod: waits for 2
 // approvals since 28 Nov 23:32 UTC, +0 ~0 -9, alice".
-func Headline(s RunStatus, e Explanation) string {
+func Headline(s *RunStatus, e Explanation) string {
 	what := e.Summary
 	switch a := e.Approvals; {
 	case e.WaitingFor == nil:
@@ -52,7 +52,7 @@ func Opening(run spacelift.RunRef, events []RunEvent, pages decide.Pages) decide
 
 // Details returns why a run is where it is, in Markdown: the headline, who can move the
 // run on, what happens next, and links.
-func Details(s RunStatus, e Explanation, pages decide.Pages) string {
+func Details(s *RunStatus, e Explanation, pages decide.Pages) string {
 	var d decide.Markdown
 	d.Heading(Headline(s, e))
 	if w := e.WaitingFor; w == nil || w.Reason != "" {

@@ -30,7 +30,7 @@ func TestHeadlines(t *testing.T) {
 	since := " since " + decide.Moment(t0)
 	two := with("gantry:managed", "gantry:profile=two")
 	for name, tc := range map[string]struct {
-		s    Situation
+		s    *Situation
 		want string
 	}{
 		"asked": {

@@ -62,7 +62,7 @@ const (
 )
 
 // ListRun returns what lists show of a run.
-func ListRun(s RunStatus) Listed {
+func ListRun(s *RunStatus) Listed {
 	l := Listed{
 		StackName: decide.Fit(s.StackName, maxListedName), Branch: decide.Fit(s.Branch, maxListedName), Commit: s.Commit,
 		TriggeredBy: decide.Fit(s.TriggeredBy, maxListedName), DriftDetection: s.DriftDetection, URL: s.URL, Labels: s.Labels,
@@ -78,7 +78,7 @@ func ListRun(s RunStatus) Listed {
 	return l
 }
 
-func listWait(s RunStatus) *ListedWait {
+func listWait(s *RunStatus) *ListedWait {
 	w := &ListedWait{Phase: s.Phase, StateVersion: s.StateVersion, For: *s.WaitingFor, Ballot: s.Ballot, Enforcement: s.Enforcement}
 	w.For.Reason, w.For.Who, w.For.Next = decide.Fit(w.For.Reason, maxListedText), decide.Fit(w.For.Who, maxListedText), decide.Fit(w.For.Next, maxListedText)
 	if s.Approvals != nil {

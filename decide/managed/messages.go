@@ -26,7 +26,7 @@ const MaxOutbox = 50
 // enqueue puts a message on its way to channels. What identifies it, in
 // about, makes its id: the same message is never sent twice, and a receiver
 // recognizes one that is sent again.
-func (r *Record) enqueue(s Situation, at time.Time, channels []string, m notify.Message, about ...string) {
+func (r *Record) enqueue(s *Situation, at time.Time, channels []string, m notify.Message, about ...string) {
 	shown := r.readFacts()
 	m.At = at
 	m.Account, m.Stack, m.StackName, m.Run = string(s.Run.Account), string(s.Run.Stack), shown.StackName, string(s.Run.Run)
@@ -57,7 +57,7 @@ func (r *Record) Alarms() bool {
 }
 
 // facts returns the facts that every message about a run carries.
-func facts(s RunStatus) []notify.Fact {
+func facts(s *RunStatus) []notify.Fact {
 	var list []notify.Fact
 	add := func(name, value string) {
 		if value != "" {
@@ -99,7 +99,7 @@ func parenthesized(s string) string {
 }
 
 // stack returns the name that people use for the run's stack.
-func (s Situation) stack() string {
+func (s *Situation) stack() string {
 	if s.StackName != "" {
 		return s.StackName
 	}
@@ -144,7 +144,7 @@ func due(dues []policy.Deadline) []notify.Fact {
 }
 
 // notifyUndecided reminds people of a decision that is due, or escalates it.
-func (r *Record) notifyUndecided(s Situation, at time.Time, d policy.Deadline) {
+func (r *Record) notifyUndecided(s *Situation, at time.Time, d policy.Deadline) {
 	needs := approvalsOf(s.needed() - s.given())
 	m := notify.Message{
 		Type: notify.RunReminder, Urgency: notify.Action, Title: fmt.Sprintf("%s: a %s still waits for %s", s.stack(), s.Key().what(), needs),
@@ -157,7 +157,7 @@ func (r *Record) notifyUndecided(s Situation, at time.Time, d policy.Deadline) {
 	r.enqueue(s, at, channelsOf(s, d), m, s.Key().String(), d.At.UTC().Format(time.RFC3339))
 }
 
-func (r *Record) notifyKept(s Situation, at time.Time, d policy.Deadline) {
+func (r *Record) notifyKept(s *Situation, at time.Time, d policy.Deadline) {
 	r.enqueue(s, at, channelsOf(s, d), notify.Message{
 		Type: notify.RunEscalated, Urgency: notify.Alarm,
 		Title: fmt.Sprintf("%s: the time for a %s is over", s.stack(), s.Key().what()),
@@ -166,7 +166,7 @@ func (r *Record) notifyKept(s Situation, at time.Time, d policy.Deadline) {
 }
 
 // channelsOf are the channels of a due.
-func channelsOf(s Situation, d policy.Deadline) []string {
+func channelsOf(s *Situation, d policy.Deadline) []string {
 	if len(d.Notify) > 0 {
 		return d.Notify
 	}
@@ -199,7 +199,7 @@ func (r *Record) notifyUnseen(at time.Time, plan int, why string) {
 }
 
 // notifyOverdue says once for each state that the run stays in it.
-func (r *Record) notifyOverdue(s Situation, at time.Time) {
+func (r *Record) notifyOverdue(s *Situation, at time.Time) {
 	r.enqueue(s, at, s.Policy.Notify.Value, notify.Message{
 		Type: notify.RunHeld, Urgency: notify.Alarm,
 		Title: fmt.Sprintf("%s: a run stays in %s", s.stack(), s.State),
@@ -208,7 +208,7 @@ func (r *Record) notifyOverdue(s Situation, at time.Time) {
 }
 
 // notifyResolved follows up where people were asked.
-func (r *Record) notifyResolved(s Situation, at time.Time, a pendingDecision) {
+func (r *Record) notifyResolved(s *Situation, at time.Time, a pendingDecision) {
 	if !a.Notified {
 		return
 	}
@@ -225,7 +225,7 @@ func (r *Record) notifyResolved(s Situation, at time.Time, a pendingDecision) {
 // resources. The failure of a preview or a module test is its author's, whom
 // Spacelift and version control inform: it goes into no channel unless Gantry
 // asked people about the run, and then as its end.
-func (r *Record) notifyFailed(s Situation, at time.Time) {
+func (r *Record) notifyFailed(s *Situation, at time.Time) {
 	if s.Type == spacelift.RunTypeProposed || s.Type == spacelift.RunTypeTesting {
 		return
 	}
@@ -255,7 +255,7 @@ func (r *Record) SendFarewell(at time.Time) {
 }
 
 // applied reports whether the run changed resources, or may have.
-func (s Situation) applied() bool {
+func (s *Situation) applied() bool {
 	if s.State != spacelift.RunStateFinished || !s.Managed {
 		return false
 	}

@@ -83,20 +83,20 @@ func (p ParentsProgress) Through(by policy.Policy) bool {
 }
 
 // GoesBehind reports whether other stacks go before the run's.
-func (s Situation) GoesBehind() bool {
+func (s *Situation) GoesBehind() bool {
 	return len(s.Policy.After.Value) > 0 && s.Type == spacelift.RunTypeTracked && !s.DriftDetection
 }
 
 // parentsHere reports whether the parents were read in the state that the run is
 // in, by the labels that it has.
-func (s Situation) parentsHere() bool {
+func (s *Situation) parentsHere() bool {
 	return s.parents != nil && !s.parents.Stale && s.parents.Key == s.Key() && slices.Equal(s.parents.After, s.Policy.After.Value)
 }
 
 // behindParents decides about a plan that waits for the stacks that go first, or
 // is older than what they applied. It reports false when nothing speaks against
 // the plan.
-func behindParents(s Situation) (n Next, wait bool) {
+func behindParents(s *Situation) (n Next, wait bool) {
 	switch {
 	case !s.GoesBehind():
 		return Next{}, false
@@ -134,13 +134,13 @@ func behindParents(s Situation) (n Next, wait bool) {
 // afterAnEnd reports whether a reading came right after the end of another run. It may
 // have missed the next end, whose signal found the execution at work: then the next
 // reading comes soon.
-func (s Situation) afterAnEnd(read time.Time) bool {
+func (s *Situation) afterAnEnd(read time.Time) bool {
 	return !s.otherEnded.IsZero() && read.Sub(s.otherEnded) < soon
 }
 
 // parentsDue reports whether it is time to read the parents again, for a run that waits
 // for them.
-func (s Situation) parentsDue() bool {
+func (s *Situation) parentsDue() bool {
 	return !s.Now.Before(s.parents.Until) || s.otherEnded.After(s.parents.At)
 }
 
@@ -155,7 +155,7 @@ func readingParents() Next {
 // whether it begins a chain. Where a stack that goes first still works on the same
 // commit, or has applied changes since the run planned, that one's chain reaches
 // the run's stack and those that follow it.
-func endsBehindParents(s Situation, end Next) (n Next, wait bool) {
+func endsBehindParents(s *Situation, end Next) (n Next, wait bool) {
 	switch {
 	case !s.GoesBehind():
 		return Next{}, false
@@ -177,7 +177,7 @@ func endsBehindParents(s Situation, end Next) (n Next, wait bool) {
 
 // LeavesReleasing says why a run that has finished begins no chain; empty if it
 // does. What it has applied those that follow must learn of, whatever goes first.
-func (s Situation) LeavesReleasing() string {
+func (s *Situation) LeavesReleasing() string {
 	if !s.GoesBehind() || !s.parentsHere() {
 		return ""
 	}

@@ -337,7 +337,7 @@ func (r *Record) resolve(at time.Time) {
 // recognize takes what Gantry's mark on the state after a decision proves: a
 // confirmation whose answer got lost is Gantry's, and one that was decided for
 // another plan is an alarm.
-func (r *Record) recognize(at time.Time, s Situation, a pendingDecision) {
+func (r *Record) recognize(at time.Time, s *Situation, a pendingDecision) {
 	mark, ok := s.markAfter(a.Key)
 	switch {
 	case !ok || mark.Verb != spacelift.VerbConfirm || a.Key.State != spacelift.RunStateUnconfirmed:
@@ -384,7 +384,7 @@ func (r *Record) withdraw(at time.Time) {
 
 // didAbout returns what Gantry did about a state that needed a decision; empty if
 // somebody else did it. What Spacelift accepted counts only if the run went that way.
-func (s Situation) didAbout(a pendingDecision) Action {
+func (s *Situation) didAbout(a pendingDecision) Action {
 	if s.stopping.did(a.Key) {
 		return DoStop
 	}
@@ -402,7 +402,7 @@ func (s Situation) didAbout(a pendingDecision) Action {
 // markAfter returns the mark that Gantry left with what the run did after a state, as
 // far as the API showed it. A notification proves nothing: a
 // forger who can sign one can copy a mark.
-func (s Situation) markAfter(key StateKey) (spacelift.Mark, bool) {
+func (s *Situation) markAfter(key StateKey) (spacelift.Mark, bool) {
 	for _, e := range s.readEvents { // an end is the last, whatever its version
 		if e.StateVersion > key.StateVersion || e.State.Terminal() {
 			return spacelift.MarkOf(spacelift.Transition{State: e.State, StateVersion: e.StateVersion, Note: e.Note, Username: e.Actor})
@@ -411,7 +411,7 @@ func (s Situation) markAfter(key StateKey) (spacelift.Mark, bool) {
 	return spacelift.Mark{}, false
 }
 
-func (s Situation) didByMark(mark spacelift.Mark) Action {
+func (s *Situation) didByMark(mark spacelift.Mark) Action {
 	switch mark.Verb {
 	case spacelift.VerbConfirm:
 		return DoConfirm
@@ -426,7 +426,7 @@ func (s Situation) didByMark(mark spacelift.Mark) Action {
 
 // endedByPeople reports whether the run is in an end that only somebody's wish
 // leads to.
-func (s Situation) endedByPeople() bool {
+func (s *Situation) endedByPeople() bool {
 	switch s.State {
 	case spacelift.RunStateDiscarded, spacelift.RunStateStopped, spacelift.RunStateCanceled:
 		return true
@@ -435,7 +435,7 @@ func (s Situation) endedByPeople() bool {
 }
 
 // ending says how the decision about a state ended, and who made it.
-func (s Situation) ending(a pendingDecision) (how, actor string) {
+func (s *Situation) ending(a pendingDecision) (how, actor string) {
 	switch s.didAbout(a) {
 	case DoConfirm:
 		return "Gantry confirmed the plan" + s.decidedBy(a.Key), ""
@@ -472,7 +472,7 @@ func (s Situation) ending(a pendingDecision) (how, actor string) {
 
 // decidedBy names the people whose decisions about a state count, after a comma;
 // empty for none.
-func (s Situation) decidedBy(key StateKey) string {
+func (s *Situation) decidedBy(key StateKey) string {
 	var approved []string
 	for _, d := range s.Decisions {
 		switch {

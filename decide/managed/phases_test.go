@@ -15,7 +15,7 @@ import (
 // moment is an event in the life of a run, and the situation after it.
 type moment struct {
 	event string
-	s     Situation
+	s     *Situation
 }
 
 // lives are the ways that runs take. decide says which phase each moment is.

@@ -224,7 +224,7 @@ func (r *Record) Observe(at time.Time, run spacelift.Run) (news bool) {
 
 // newsIn returns the events that say more than is known: those of new states, and
 // the newest if the stack's labels have changed.
-func newsIn(known RunStatus, read []RunEvent) []RunEvent {
+func newsIn(known *RunStatus, read []RunEvent) []RunEvent {
 	var news []RunEvent
 	for _, e := range read {
 		has := slices.ContainsFunc(known.States, func(s StateEntry) bool { return s.State == e.State && s.StateVersion == e.StateVersion })

@@ -25,7 +25,7 @@ const ErrTypeImpossibleRun = "ImpossibleRun"
 // RefuseDecision says why a decision is not taken; nil if it is. A decision that
 // names no plan is about the newest state that Gantry had received when it came.
 // It changes nothing.
-func (r *Record) RefuseDecision(s Situation, d Decision, seenAt StateKey) *decide.Refusal {
+func (r *Record) RefuseDecision(s *Situation, d Decision, seenAt StateKey) *decide.Refusal {
 	if d.Verdict != Approve && d.Verdict != Reject && d.Verdict != Revoke {
 		return decide.Refuse(ErrTypeUnknownVerdict, "%q is no verdict; there are %s, %s and %s", d.Verdict, Approve, Reject, Revoke)
 	}
@@ -49,7 +49,7 @@ func (r *Record) RefuseDecision(s Situation, d Decision, seenAt StateKey) *decid
 }
 
 // refuseNow says why a verdict comes at the wrong time, from anyone.
-func (s Situation) refuseNow(v Verdict) *decide.Refusal {
+func (s *Situation) refuseNow(v Verdict) *decide.Refusal {
 	if no := s.refuseAnyDecision(); no != nil {
 		return no
 	}
@@ -61,7 +61,7 @@ func (s Situation) refuseNow(v Verdict) *decide.Refusal {
 
 // refuseAbout says why a verdict about the present state counts for nothing, from
 // anyone.
-func (s Situation) refuseAbout(v Verdict) *decide.Refusal {
+func (s *Situation) refuseAbout(v Verdict) *decide.Refusal {
 	if v == Reject {
 		return nil
 	}
@@ -78,7 +78,7 @@ func (s Situation) refuseAbout(v Verdict) *decide.Refusal {
 }
 
 // refuseAnyDecision says why nobody can decide now, whatever they decide.
-func (s Situation) refuseAnyDecision() *decide.Refusal {
+func (s *Situation) refuseAnyDecision() *decide.Refusal {
 	switch {
 	case s.State.Terminal():
 		return decide.Refuse(ErrTypeNotAsked, "the run has ended: %s", outcome(s.RunStatus))
@@ -106,7 +106,7 @@ func (s Situation) refuseAnyDecision() *decide.Refusal {
 
 // refusePassedOn says why nothing can be added to, or taken from, what people
 // approved: Spacelift has it. Rejecting is still possible.
-func (s Situation) refusePassedOn() *decide.Refusal {
+func (s *Situation) refusePassedOn() *decide.Refusal {
 	switch {
 	case s.Ask.Act.is(requestIneffective):
 		return decide.Refuse(ErrTypeTooLate, "Spacelift was asked to %s the plan and has not done it: confirm or discard it in Spacelift, or reject it", s.Ask.Act.Do)
@@ -118,7 +118,7 @@ func (s Situation) refusePassedOn() *decide.Refusal {
 	return decide.Refuse(ErrTypeTooLate, "the approval is passed on to Spacelift already")
 }
 
-func (s Situation) refuseSending() *decide.Refusal {
+func (s *Situation) refuseSending() *decide.Refusal {
 	do := DoStop
 	if q := s.Ask.sending(); q != nil {
 		do = q.Do
@@ -127,7 +127,7 @@ func (s Situation) refuseSending() *decide.Refusal {
 }
 
 // refuseUnasked says why there is nothing to decide about.
-func (s Situation) refuseUnasked() *decide.Refusal {
+func (s *Situation) refuseUnasked() *decide.Refusal {
 	switch s.State {
 	case spacelift.RunStateConfirmed, spacelift.RunStatePreparingApply, spacelift.RunStateApplying:
 		return decide.Refuse(ErrTypeTooLate, "the plan is confirmed already: the run is %s", s.State)
@@ -138,7 +138,7 @@ func (s Situation) refuseUnasked() *decide.Refusal {
 }
 
 // RefuseStop says why a run is not stopped for somebody; nil if it is.
-func (r *Record) RefuseStop(s Situation, wish StopRequest) *decide.Refusal {
+func (r *Record) RefuseStop(s *Situation, wish StopRequest) *decide.Refusal {
 	if repeated, no := r.Keys.Check(wish.Key, wish.content()); repeated || no != nil {
 		return no
 	}

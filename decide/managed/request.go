@@ -197,7 +197,7 @@ func (r *Record) requests(key StateKey) (all []*request) {
 	return all
 }
 
-func (s Situation) stopVerb() string {
+func (s *Situation) stopVerb() string {
 	if s.stopping == nil {
 		return ""
 	}

@@ -89,13 +89,13 @@ func (r *Resources) mention(change spacelift.Change) string {
 }
 
 // planShows reports whether the state is one in which a plan waits.
-func (s RunStatus) planShows() bool {
+func (s *RunStatus) planShows() bool {
 	return s.State == spacelift.RunStateUnconfirmed || s.State == spacelift.RunStatePendingReview
 }
 
 // Plan returns the state version of the plan that the run shows, nil if it shows none,
 // and whether its resources are known.
-func (s Situation) Plan() (stateVersion *int, listed bool) {
+func (s *Situation) Plan() (stateVersion *int, listed bool) {
 	if !s.planShows() {
 		return nil, false
 	}
@@ -117,7 +117,7 @@ func (r *Record) takeResources(at time.Time, read *Resources) {
 
 // resources returns those of the plan that the run shows now or, once it is decided,
 // of the last one; nil if they were not read.
-func (r *Record) resources(s RunStatus) *Resources {
+func (r *Record) resources(s *RunStatus) *Resources {
 	if r.Resources == nil || s.planShows() && r.Resources.StateVersion != s.StateVersion {
 		return nil
 	}

@@ -148,7 +148,7 @@ func (of *RetryOf) names() []string {
 // Triggerers are the names of all who are behind the run: who triggered it, and
 // who is behind the attempts that it tries again, the run whose place it takes, and
 // what goes before it in a chain.
-func (s RunStatus) Triggerers() []string {
+func (s *RunStatus) Triggerers() []string {
 	names := append([]string{s.TriggeredBy}, s.RetryOf.names()...)
 	names = append(names, s.Behind...)
 	for _, c := range s.Chains {

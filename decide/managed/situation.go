@@ -13,7 +13,7 @@ import (
 // Situation is a run as decisions see it: the facts, the rules in effect, and the
 // progress of Gantry and people, at a time.
 type Situation struct {
-	RunStatus
+	*RunStatus
 
 	Now        time.Time
 	rules      *Rules // nil: not read yet
@@ -59,8 +59,8 @@ type Situation struct {
 
 // Situation returns all that decisions depend on, at a time. It shares nothing with
 // the record that decisions could change.
-func (r *Record) Situation(at time.Time) Situation {
-	s := Situation{
+func (r *Record) Situation(at time.Time) *Situation {
+	s := &Situation{
 		RunStatus: r.Facts(), Now: at,
 		rules: r.Rules, rulesRead: r.RulesRead, rulesFor: r.RulesFor, rulesStale: r.RulesStale,
 		Entered: r.Entered, stopping: r.Stopping, backoff: r.Backoff, diagnosed: r.Diagnosed, retryJudged: r.RetryJudged, readAt: r.ReadAt,
@@ -101,16 +101,16 @@ func (r *Record) Situation(at time.Time) Situation {
 	return s
 }
 
-func (s Situation) Key() StateKey { return StateKey{s.StateVersion, s.State} }
+func (s *Situation) Key() StateKey { return StateKey{s.StateVersion, s.State} }
 
 // plan returns the facts that the policy judges.
-func (s Situation) plan() policy.PlanFacts {
+func (s *Situation) plan() policy.PlanFacts {
 	return policy.PlanFacts{Type: s.Type, Drift: s.DriftDetection, Delta: s.Delta, Verdicts: s.verdicts()}
 }
 
 // verdicts returns the results of the policy's expressions for the plan that the run
 // shows; nil if there are none, or they are not known.
-func (s Situation) verdicts() *policy.Verdicts {
+func (s *Situation) verdicts() *policy.Verdicts {
 	if !s.planShows() || !s.rulesHere() {
 		return nil
 	}
@@ -119,18 +119,18 @@ func (s Situation) verdicts() *policy.Verdicts {
 
 // autoConfirms reports whether Gantry confirms the plan without people. Where other
 // approval policies than Gantry's ask for somebody, it does not.
-func (s Situation) autoConfirms() bool {
+func (s *Situation) autoConfirms() bool {
 	ok, _ := s.Policy.AutoConfirms(s.plan())
 	return ok && s.State == spacelift.RunStateUnconfirmed && (!s.needsApproval || s.ownReview()) && s.objection == nil
 }
 
 // peopleDecide reports whether the present state asks people, through Gantry.
-func (s Situation) peopleDecide() bool {
+func (s *Situation) peopleDecide() bool {
 	return s.Ask != nil && s.Managed && len(s.Policy.Problems) == 0 && s.needed() > 0 && !s.autoConfirms()
 }
 
 // approvals counts people's decisions; nil if nobody is asked through Gantry.
-func (s Situation) approvals() *Approvals {
+func (s *Situation) approvals() *Approvals {
 	if !s.peopleDecide() {
 		return nil
 	}
@@ -151,7 +151,7 @@ func (s Situation) approvals() *Approvals {
 
 // Sending reports whether Gantry is asking Spacelift for what people approved.
 // That can be taken back as long as Spacelift has not done it.
-func (s Situation) Sending() bool {
+func (s *Situation) Sending() bool {
 	if s.Ask == nil || s.rejected != nil || s.Ask.Stage == stageExpired {
 		return false
 	}
@@ -160,17 +160,17 @@ func (s Situation) Sending() bool {
 
 // outdated reports whether the policy must be read before anything is decided
 // about the state that asks: labels are others now, or a freeze may be.
-func (s Situation) outdated() bool {
+func (s *Situation) outdated() bool {
 	return s.rules == nil || s.rulesStale || !slices.Equal(s.rules.Labels, s.Labels)
 }
 
 // rulesHere reports whether the gate and the clocks are known for the present
 // state.
-func (s Situation) rulesHere() bool { return s.rulesFor != nil && *s.rulesFor == s.Key() }
+func (s *Situation) rulesHere() bool { return s.rulesFor != nil && *s.rulesFor == s.Key() }
 
 // schedule are the clocks of the present state that have not struck yet, soonest
 // first. What ends the waiting stays due until it did.
-func (s Situation) schedule() []policy.Deadline {
+func (s *Situation) schedule() []policy.Deadline {
 	if s.Ask == nil || !s.rulesHere() || s.Ask.Stage == stageExpired {
 		return nil
 	}
@@ -186,7 +186,7 @@ func (s Situation) schedule() []policy.Deadline {
 }
 
 // timeOver says that too few people approved in time.
-func (s Situation) timeOver(kind policy.DeadlineKind) string {
+func (s *Situation) timeOver(kind policy.DeadlineKind) string {
 	within := s.Policy.ApprovalTimeout.Value
 	if kind == policy.DeadlineDiscard {
 		for _, step := range s.Policy.Escalation.Value {
@@ -204,7 +204,7 @@ func (s Situation) timeOver(kind policy.DeadlineKind) string {
 }
 
 // approvers lists the people who approved.
-func (s Situation) approvers() string {
+func (s *Situation) approvers() string {
 	names := make([]string, len(s.approved))
 	for i, d := range s.approved {
 		names[i] = d.By
@@ -213,7 +213,7 @@ func (s Situation) approvers() string {
 }
 
 // Deadline returns the time that a run may stay in the present state; 0 is forever.
-func (s Situation) Deadline() time.Duration {
+func (s *Situation) Deadline() time.Duration {
 	d := s.Policy.Deadlines.Value
 	if s.State.Applies() || s.State != "" && !s.State.Known() { // an unknown state may be an apply
 		return time.Duration(d.Applying)
@@ -243,7 +243,7 @@ const (
 const PollAgain = time.Minute
 
 // Shortest returns the shortest deadline.
-func Shortest(s Situation) time.Duration {
+func Shortest(s *Situation) time.Duration {
 	least := min(SilenceWaiting, effectWithin)
 	d := s.Policy.Deadlines.Value
 	for _, one := range []time.Duration{time.Duration(d.Queued), time.Duration(d.Starting), time.Duration(d.Planning), time.Duration(d.Applying)} {
@@ -256,7 +256,7 @@ func Shortest(s Situation) time.Duration {
 
 // NoteOverdue notifies people, once, that the run stays in its state for longer than
 // its policy allows, though nobody has to act.
-func (r *Record) NoteOverdue(s Situation, n Next, at time.Time) {
+func (r *Record) NoteOverdue(s *Situation, n Next, at time.Time) {
 	if n.What != WaitSpacelift || !s.Managed || s.Deadline() <= 0 || r.Entered.Overdue || at.Before(s.Entered.At.Add(s.Deadline())) || r.Shown == nil || *r.Shown != s.Key() {
 		return
 	}

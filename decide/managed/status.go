@@ -338,7 +338,7 @@ func (p *Plan) settle(at time.Time, result PlanResult, reason string) bool {
 }
 
 // Status returns the status of the run at a time.
-func (r *Record) Status(at time.Time) RunStatus {
+func (r *Record) Status(at time.Time) *RunStatus {
 	now := r.Situation(at)
 	n := now.Next()
 	s := now.RunStatus
@@ -358,8 +358,8 @@ func (r *Record) Status(at time.Time) RunStatus {
 // Facts returns the sum of the events, before anything is decided. The state is
 // that of the newest event. Of every other particular, the last reading of the
 // run counts; as long as the run was not read, the newest notification does.
-func (r *Record) Facts() RunStatus {
-	s := RunStatus{
+func (r *Record) Facts() *RunStatus {
+	s := &RunStatus{
 		Run: r.Run, StartedAt: r.StartedAt, Plans: slices.Clone(r.Plans), GivenUp: r.GivenUp, RetryOf: r.RetryOf,
 		Chains: slices.Clone(r.Chains), Behind: slices.Clone(r.Behind),
 	}
@@ -444,7 +444,7 @@ func (r *Record) policy(labels []string) policy.Policy {
 
 // readFacts returns the sum of the readings of the run, without anything that only
 // a notification said, for messages to people.
-func (r *Record) readFacts() RunStatus {
+func (r *Record) readFacts() *RunStatus {
 	read := *r
 	read.Events = r.readings()
 	return read.Facts()

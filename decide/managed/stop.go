@@ -72,7 +72,7 @@ func (s *Stopping) did(key StateKey) bool {
 }
 
 // decideStop decides about a run that a person wants to stop and that has not ended.
-func decideStop(s Situation) Next {
+func decideStop(s *Situation) Next {
 	st := s.stopping
 	why, note := st.String(), noteOf("Stopped through Gantry by "+st.By, st.Note)
 	ending := Next{
@@ -111,7 +111,7 @@ const whoEnds = "anyone who may stop, confirm or discard runs of this stack in S
 
 // notifyChainsOfStop lets the chains that released the run know of the wish first:
 // they read the run's end themselves, and must not release anything below it.
-func (s Situation) notifyChainsOfStop(n Next) Next {
+func (s *Situation) notifyChainsOfStop(n Next) Next {
 	if s.stopping.ChainsTold || !s.follows() {
 		return n
 	}

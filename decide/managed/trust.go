@@ -519,7 +519,7 @@ const ReasonUnknown = "Spacelift does not know it: it was deleted, its stack was
 
 // fresh reports whether the API showed the present state just now, so that
 // Gantry may speak of it.
-func (s Situation) fresh() bool {
+func (s *Situation) fresh() bool {
 	return s.read && s.shown == s.Key() && s.Now.Sub(s.readAt) < freshFor
 }
 
@@ -527,7 +527,7 @@ func (s Situation) fresh() bool {
 // waits or speaks. Acts read the run themselves, right before they change
 // anything; but one for a state that may never have been would delay what the true
 // state needs.
-func (s Situation) readIfDoubted(n Next) Next {
+func (s *Situation) readIfDoubted(n Next) Next {
 	if n.Do != DoFinish && n.What == "" { // the run has ended, and something follows from that
 		n.What, n.Who, n.Then = WaitAnswer, "the operator of Gantry, if it takes long", "Gantry records how it ended"
 	}
@@ -558,7 +558,7 @@ func (s Situation) readIfDoubted(n Next) Next {
 }
 
 // readFirst reads the run first, or waits until it may be read.
-func (s Situation) readFirst(n Next) Next {
+func (s *Situation) readFirst(n Next) Next {
 	if !s.Now.Before(s.Trust.Next) {
 		n.Journal = false
 		return n.to(DoRead)
@@ -581,7 +581,7 @@ func (s Situation) readFirst(n Next) Next {
 
 // readBeforeShowing makes what people see of a state that asks for a decision wait until the
 // API has shown that state.
-func (s Situation) readBeforeShowing(n Next) Next {
+func (s *Situation) readBeforeShowing(n Next) Next {
 	switch n.Do {
 	case DoHold:
 		if s.Trust.Failed > 0 && !n.Until.IsZero() {
@@ -598,7 +598,7 @@ func (s Situation) readBeforeShowing(n Next) Next {
 }
 
 // awaitKnown waits for Spacelift to know the run.
-func (s Situation) awaitKnown() Next {
+func (s *Situation) awaitKnown() Next {
 	held := hold(WaitAnswer, whoOperator, "Gantry stops following the run, unless Spacelift knows it again before "+s.missingUntil.Format("2006-01-02 15:04 MST"),
 		"%s (since %s)", ReasonUnknown, s.Trust.MissingSince.Format("2006-01-02 15:04 MST"))
 	if !s.Now.Before(s.Trust.Next) {

@@ -122,9 +122,9 @@ func listOnce(ctx context.Context, handler http.Handler, path string) (list api.
 }
 
 // waitingRun returns a run that waits for two approvals of a plan.
-func waitingRun(i int) managed.RunStatus {
+func waitingRun(i int) *managed.RunStatus {
 	since := time.Now().Add(-time.Duration(i) * time.Minute)
-	return managed.RunStatus{
+	return &managed.RunStatus{
 		Run:  spacelift.RunRef{Account: "acme", Stack: spacelift.StackID(fmt.Sprintf("stack-%03d", i)), Run: spacelift.RunID(fmt.Sprintf("01KDX3V4T8%016d", i))},
 		Type: spacelift.RunTypeTracked, State: spacelift.RunStateUnconfirmed, StateVersion: 5, Phase: managed.PhaseWaiting, StartedAt: since,
 		WaitingFor: &managed.WaitingFor{What: managed.WaitPerson, Reason: "the plan has changes and people decide; 0 of 2 approvals: nobody has approved yet", Since: since, Who: "anyone in the group platform, but not jdoe"},
