@@ -77,6 +77,25 @@ func TestContinueAsNewLosesNothing(t *testing.T) {
 	}
 }
 
+// An execution with a large history continues as a new one before Temporal suggests it, but
+// not because of what the one before left it.
+func TestALargeHistoryIsNotKept(t *testing.T) {
+	r := newRig(t, auto)
+	r.at(0, func() { r.moves(queued, planning) })
+	r.at(time.Minute, func() {
+		r.env.SetCurrentHistorySize(300 << 10)
+		r.moves(unconfirmed)
+	})
+	carried := r.continued()
+
+	second := r.next()
+	second.env.SetCurrentHistorySize(400 << 10)
+	second.at(time.Hour, func() { second.moves(applying, finished) })
+	if end := second.manageFrom(carried); end.State != finished || len(second.confirmed) != 1 {
+		t.Errorf("ended in %s with %d confirmations, want FINISHED with 1", end.State, len(second.confirmed))
+	}
+}
+
 // A plan that is being confirmed when the history is full is confirmed by the
 // next execution.
 func TestContinueAsNewKeepsTheWishToConfirm(t *testing.T) {

@@ -82,7 +82,7 @@ func (m *manager) settle(ctx workflow.Context, next managed.Next) (done bool, er
 			return false, workflow.NewContinueAsNewError(ctx, ManageRun, m.known.NextAttempt())
 		}
 		return done, err
-	case fullHistory(ctx):
+	case m.fullHistory(ctx):
 		return false, m.continueAsNew(ctx)
 	}
 	return false, m.wait(ctx, next)
@@ -95,6 +95,7 @@ type manager struct {
 	arrived arrivals
 	silence silence
 	log     log.Logger
+	began   int // size of the history at the first task
 
 	// requests counts the updates that were accepted, and handled how many of
 	// them the execution has done everything for that it can do now.
@@ -126,6 +127,7 @@ func newManager(ctx workflow.Context, in managed.ManageRunInput) (*manager, erro
 		},
 		events: workflow.GetSignalChannel(ctx, managed.RunEventsSignal),
 		log:    workflow.GetLogger(ctx),
+		began:  workflow.GetInfo(ctx).GetCurrentHistorySize(),
 		sender: newSender(ctx),
 	}
 	m.silence.reset(m.known.StartedAt)
@@ -224,6 +226,16 @@ func (m *manager) finish(ctx workflow.Context) (bool, error) {
 
 // fullHistory reports whether the execution should continue as a new one.
 func fullHistory(ctx workflow.Context) bool { return workflow.GetInfo(ctx).GetContinueAsNewSuggested() }
+
+// maxGrowth is the size of history, in bytes beyond the first task's, from which an
+// execution continues as a new one. Few runs need that: it takes some 500 events. But a worker
+// replays many executions at the same time, and has their histories in memory meanwhile.
+const maxGrowth = 256 << 10
+
+// fullHistory is fullHistory with the limit that many executions share.
+func (m *manager) fullHistory(ctx workflow.Context) bool {
+	return fullHistory(ctx) || workflow.GetInfo(ctx).GetCurrentHistorySize() > m.began+maxGrowth
+}
 
 // continueAsNew continues the run in a new execution, unless something comes in
 // meanwhile. Messages that are being sent arrive first or are called off, so the

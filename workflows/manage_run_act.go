@@ -163,7 +163,7 @@ func (m *manager) keepAsking(ctx workflow.Context, n managed.Next, delay time.Du
 		}
 		m.takeEvents(ctx)
 		// A new plan needs no care here: the activity would find that it changed.
-		if m.situation(ctx).Next().Do != n.Do || fullHistory(ctx) {
+		if m.situation(ctx).Next().Do != n.Do || m.fullHistory(ctx) {
 			stopAsking()
 			calledOff = true
 		}

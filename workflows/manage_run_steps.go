@@ -17,7 +17,7 @@ import (
 // to do but wait or end, or no room in the history for more. A step returns an
 // error only when the execution is canceled.
 func (m *manager) step(ctx workflow.Context, n managed.Next) func(workflow.Context, managed.Next) error {
-	if fullHistory(ctx) {
+	if m.fullHistory(ctx) {
 		return nil
 	}
 	switch n.Do {
