@@ -131,7 +131,7 @@ func newReleaser(ctx workflow.Context, in chain.Input) (*releaser, error) {
 	r.known.Listed, r.known.Followers = in.Listed, in.Followers
 	r.known.TriggeredBy, r.known.Notify = managed.Bounded(managed.Distinct(in.TriggeredBy)), in.Notify
 	if in.Known != nil {
-		r.known = *in.Known
+		r.known, *in.Known = *in.Known, chain.Chain{} // the SDK keeps the input
 	}
 	r.triggers, r.stopTriggers = workflow.WithCancel(ctx)
 	return r, r.listen(ctx)

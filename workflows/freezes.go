@@ -63,7 +63,7 @@ func newKeeper(ctx workflow.Context, in freeze.Input) (*keeper, error) {
 	}
 	k := &keeper{account: in.Account, log: log.With(workflow.GetLogger(ctx), "account", in.Account)}
 	if in.Known != nil {
-		k.book = *in.Known
+		k.book, *in.Known = *in.Known, freeze.Book{} // the SDK keeps the input
 	}
 	now := func(ctx workflow.Context) time.Time { return workflow.Now(ctx).UTC() }
 	return k, errors.Join(

@@ -133,7 +133,7 @@ func newManager(ctx workflow.Context, in managed.ManageRunInput) (*manager, erro
 	m.silence.reset(m.known.StartedAt)
 	m.known.Join(in.Chains)
 	if in.Known != nil {
-		m.known = *in.Known
+		m.known.Inherit(in.Known)
 	}
 	m.arrived.batches = append(m.arrived.batches, in.Late...)
 	if len(in.Events) > 0 {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/gantryhq/gantry/spacelift"
 )
 
@@ -110,8 +112,8 @@ func longest() Record {
 	return r
 }
 
-// The events that an execution keeps don't keep the signals that they came in, and take
-// memory once for what they all say.
+// The events that an execution keeps don't keep the signals or the input that they came in,
+// and take memory once for what they all say.
 func TestEventsShareTheirTexts(t *testing.T) {
 	var events []RunEvent
 	for _, e := range longest().Events {
@@ -119,25 +121,53 @@ func TestEventsShareTheirTexts(t *testing.T) {
 		e.Branch, e.StackName, e.Labels = "main", "network", []string{"gantry:managed", "gantry:approvals=2"}
 		events = append(events, e)
 	}
-	signal, err := json.Marshal(RunEvents{Events: events})
-	if err != nil {
+	signaled := fresh()
+	signaled.Take(t0, events)
+	for name, source := range map[string]struct {
+		payload any
+		take    func(payload []byte) (r Record, kept any)
+	}{
+		"of a signal": {RunEvents{Events: events}, func(payload []byte) (Record, any) {
+			r := fresh()
+			r.Take(t0, decodeAs[RunEvents](t, payload).Events)
+			return r, nil
+		}},
+		"of the execution before": {ManageRunInput{Known: &signaled}, func(payload []byte) (r Record, kept any) {
+			in := decodeAs[ManageRunInput](t, payload)
+			r.Inherit(in.Known)
+			return r, in
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			payload, err := json.Marshal(source.payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const records = 20
+			var kept [records]Record
+			var inputs [records]any // the SDK keeps them
+			before := heap()
+			for i := range kept {
+				kept[i], inputs[i] = source.take(payload)
+			}
+			each := (heap() - before) / records
+			if most := len(events) * int(unsafe.Sizeof(RunEvent{})) * 3 / 2; each > most {
+				t.Errorf("a record of %d events takes %d bytes, want at most %d", len(kept[0].Events), each, most)
+			}
+			if diff := cmp.Diff(signaled.Events, kept[0].Events); diff != "" {
+				t.Errorf("the events (-sent +kept):\n%s", diff)
+			}
+			runtime.KeepAlive(inputs)
+		})
+	}
+}
+
+func decodeAs[T any](t *testing.T, payload []byte) (v T) {
+	t.Helper()
+	if err := json.Unmarshal(payload, &v); err != nil {
 		t.Fatal(err)
 	}
-	const records = 20
-	kept := make([]Record, records)
-	before := heap()
-	for i := range kept {
-		var decoded RunEvents
-		if err := json.Unmarshal(signal, &decoded); err != nil {
-			t.Fatal(err)
-		}
-		kept[i] = fresh()
-		kept[i].Take(t0, decoded.Events)
-	}
-	each := (heap() - before) / records
-	if most := len(events) * int(unsafe.Sizeof(RunEvent{})) * 3 / 2; each > most {
-		t.Errorf("a record of %d events takes %d bytes, want at most %d", len(kept[0].Events), each, most)
-	}
+	return v
 }
 
 // heap returns the bytes of the heap that are in use.

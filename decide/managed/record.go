@@ -242,6 +242,17 @@ func (r *Record) giveUp(at time.Time, reason string) {
 	r.Note(at, KindNote, "Gantry stops following the run: %s", r.GivenUp)
 }
 
+// Inherit moves the record of the execution before into the one that continues the run.
+// The SDK keeps an execution's input as long as it runs, so none of the record stays there,
+// and of the texts that its events have in common one copy is kept.
+func (r *Record) Inherit(before *Record) {
+	*r, *before = *before, Record{}
+	r.Events = slices.Clone(r.Events)
+	for i := range r.Events {
+		r.Events[i].share(r.Events[0])
+	}
+}
+
 // Follow continues the record of an earlier execution. Under a new attempt of the
 // run, people's decisions about the one before count no longer. If nothing has happened
 // since the end, only what came too late is added.
