@@ -170,7 +170,7 @@ var All = []Mutant{
 	{"refuses-what-counts", "A rejection is answered with a refusal and counts", []Edit{{
 		"workflows/manage_run_updates.go",
 		"	m.known.TakeDecision(workflow.Now(ctx).UTC(), d)\n	return m.answer(ctx)",
-		"	m.known.TakeDecision(workflow.Now(ctx).UTC(), d)\n	if d.Verdict == managed.Reject {\n		return managed.RunStatus{}, asError(decide.Refuse(managed.ErrTypeTooLate, \"it is too late\"))\n	}\n	return m.answer(ctx)",
+		"	m.known.TakeDecision(workflow.Now(ctx).UTC(), d)\n	if d.Verdict == managed.Reject {\n		return nil, asError(decide.Refuse(managed.ErrTypeTooLate, \"it is too late\"))\n	}\n	return m.answer(ctx)",
 	}}},
 	{"answers-before-the-record", "A decision is answered before it is recorded", []Edit{{
 		"workflows/manage_run_updates.go",
