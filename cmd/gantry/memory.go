@@ -11,8 +11,8 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// Memory is given back every givenEvery, if the process has allocated as much as
-// worthwhile since: it is a collection that nothing else asks for.
+// Memory is given back every givenEvery. What the heap doesn't use is, if the process has
+// allocated as much as worthwhile since: that is a collection that nothing else asks for.
 const (
 	givenEvery = 10 * time.Second
 	worthwhile = 4 << 20 // bytes
@@ -22,14 +22,15 @@ const (
 // the work since then needed, until ctx ends. What is still used comes back within
 // milliseconds.
 func giveBackMemory(ctx context.Context, log *slog.Logger) {
+	program := programFile(log)
 	tick := time.NewTicker(givenEvery)
 	defer tick.Stop()
 	for given := uint64(0); ; {
 		if all := allocated(); all-given >= worthwhile {
 			debug.FreeOSMemory()
-			releaseProgram(log)
 			given = all
 		}
+		program.release(log)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

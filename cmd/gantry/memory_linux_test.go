@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestOnlyUnwritablePagesOfTheProgramAreReleased(t *testing.T) {
@@ -21,7 +23,7 @@ func TestOnlyUnwritablePagesOfTheProgramAreReleased(t *testing.T) {
 7f0000000000-7f0000001000 r--p 00000000 fe:00 10739787                   /usr/bin/another
 7ffe81f75000-7ffe81f96000 rw-p 00000000 00:00 0                          [stack]
 `
-	want := []mapping{{0x400000, 0x1b5d000}, {0x1b5d000, 0x3645000}}
+	want := mappings{{0x400000, 0x1b5d000}, {0x1b5d000, 0x3645000}}
 	if got := unwritable(strings.NewReader(maps), "/usr/bin/gantry"); !slices.Equal(got, want) {
 		t.Errorf("mappings %x, want %x", got, want)
 	}
@@ -40,6 +42,25 @@ func TestMemoryOfABurstIsGivenBack(t *testing.T) {
 			if after := resident(t); after > during-used/2 {
 				t.Errorf("%d bytes resident after a burst, %d during it", after, during)
 			}
+		}
+	})
+}
+
+// The pages of the program's file are given back even if the program allocates nothing.
+func TestPagesOfTheProgramAreGivenBack(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	synctest.Test(t, func(t *testing.T) {
+		go giveBackMemory(t.Context(), log)
+		<-time.After(time.Second)
+		for _, m := range programFile(log) {
+			if _, _, failed := unix.Syscall(unix.SYS_MADVISE, m.from, m.to-m.from, unix.MADV_POPULATE_READ); failed != 0 {
+				t.Skip("the kernel can't read pages ahead:", failed)
+			}
+		}
+		during := resident(t)
+		<-time.After(givenEvery)
+		if after := resident(t); after > during-8<<20 {
+			t.Errorf("%d bytes resident, %d with the whole file", after, during)
 		}
 	})
 }
