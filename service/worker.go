@@ -69,10 +69,10 @@ func startWorker(ctx context.Context, c client.Client, acts *activities.Activiti
 }
 
 // cachedExecutions limits the executions that the worker keeps in memory between
-// their tasks. Each takes up to a third of a megabyte: 100 KB if its run has many events,
-// 50 KB of stack, and as much again that the collector leaves. An execution beyond the
-// limit is replayed from its history of some dozens of events at its next task, which
-// takes a few milliseconds; between two tasks of most of them people decide.
+// their tasks. Each takes up to 300 KB: 127 KB if its run has 200 events, 20 KB of stack,
+// and as much again that the collector leaves. An execution beyond the limit is replayed
+// from its history of some dozens of events at its next task, which takes a few
+// milliseconds; between two tasks of most of them people decide.
 const cachedExecutions = 100
 
 func newWorker(ctx context.Context, c client.Client, acts *activities.Activities, o Options) worker.Worker {
