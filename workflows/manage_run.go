@@ -230,6 +230,7 @@ func fullHistory(ctx workflow.Context) bool { return workflow.GetInfo(ctx).GetCo
 // maxGrowth is the size of history, in bytes beyond the first task's, from which an
 // execution continues as a new one. Few runs need that: it takes some 500 events. But a worker
 // replays many executions at the same time, and has their histories in memory meanwhile.
+// Another size is another decision of open executions: it needs a version.
 const maxGrowth = 256 << 10
 
 // fullHistory is fullHistory with the limit that many executions share.
