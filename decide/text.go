@@ -29,10 +29,13 @@ func TextSize(s string) (size int) {
 }
 
 func jsonSize(r rune) int {
-	switch {
-	case r == '"' || r == '\\':
+	switch r {
+	case '"', '\\':
 		return 2
-	case r < ' ' || strings.ContainsRune("<>&\u2028\u2029", r):
+	case '<', '>', '&', '\u2028', '\u2029':
+		return len(`\u0000`)
+	}
+	if r < ' ' {
 		return len(`\u0000`)
 	}
 	return utf8.RuneLen(r)

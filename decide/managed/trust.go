@@ -239,8 +239,8 @@ func (r *Record) overtaken(late []RunEvent) {
 		return
 	}
 	for _, e := range late {
-		known := slices.ContainsFunc(r.Events, func(k RunEvent) bool { return keyOfState(k) == keyOfState(e) })
-		if e.Source != SourceReconcile && !known && e.StateVersion <= now.StateVersion && !e.State.Terminal() {
+		earlier := e.Source != SourceReconcile && e.StateVersion <= now.StateVersion && !e.State.Terminal()
+		if earlier && !slices.ContainsFunc(r.Events, func(k RunEvent) bool { return keyOfState(k) == keyOfState(e) }) {
 			r.Trust.Disputed = true
 		}
 	}
