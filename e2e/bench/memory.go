@@ -20,7 +20,7 @@ const (
 
 // millionTime bounds the time that a million events may take, for each state of
 // Temporal.
-const millionTime = 3 * time.Minute
+const millionTime = 5 * time.Minute
 
 const (
 	calmTime = 30 * time.Second // longer than a process waits until it gives back memory

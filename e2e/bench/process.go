@@ -68,12 +68,12 @@ func (p *program) stop() {
 	_ = os.Remove(p.log.Name())
 }
 
-// resident is a process's resident memory in megabytes: its own, and that of files,
-// which are the pages of its program.
-type resident struct{ all, own, files float64 }
+// resident is a process's resident memory in megabytes: its own, that of files, which are
+// the pages of its program, and the most that there were.
+type resident struct{ all, own, files, peak float64 }
 
 func (r resident) String() string {
-	return fmt.Sprintf("%.0f MB resident (%.0f its own, %.0f of the program's file)", r.all, r.own, r.files)
+	return fmt.Sprintf("%.0f MB resident (%.0f its own, %.0f of the program's file; at most %.0f)", r.all, r.own, r.files, r.peak)
 }
 
 // resident returns the process's resident memory now.
@@ -82,7 +82,7 @@ func (p *program) resident() (r resident, err error) {
 	if err != nil {
 		return r, err
 	}
-	for name, into := range map[string]*float64{"VmRSS": &r.all, "RssAnon": &r.own, "RssFile": &r.files} {
+	for name, into := range map[string]*float64{"VmRSS": &r.all, "RssAnon": &r.own, "RssFile": &r.files, "VmHWM": &r.peak} {
 		m := regexp.MustCompile(name + `:\s+(\d+) kB`).FindSubmatch(status)
 		if m == nil {
 			return r, errors.New("no " + name)
