@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// gRPC has a buffer of 1 MiB for each message of more than 32 KiB, as most histories and
-// records are. It takes another pool for messages only before anything uses it.
+// gRPC has a buffer of 1 MiB for each message of more than 32 KiB, as histories often are. It
+// takes another pool for messages only before anything uses it.
 func init() {
 	pool, err := mem.NewBinaryTieredBufferPool(8, 12, 14, 15, 16, 17, 18, 19, 20, 22)
 	if err != nil { // a size that the machine can't address
