@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/gantryhq/gantry/simulator"
 )
 
 // The targets after a million events.
@@ -36,10 +33,8 @@ func (b *bench) memory(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
-	sim := simulator.New(simulator.Options{Account: "acme", Seed: 1, Phases: simulator.Instant()})
+	sim, api := startSpacelift()
 	defer sim.Close()
-	sim.AddAPIKey(simulator.APIKey{ID: keyID, Secret: keySecret})
-	api := httptest.NewServer(sim)
 	defer api.Close()
 	if err := b.million(ctx, filepath.Join(dir, "stopped"), "stopped", "127.0.0.1:1", api.URL); err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -22,7 +21,6 @@ import (
 
 	"github.com/gantryhq/gantry/authority"
 	"github.com/gantryhq/gantry/decide/managed"
-	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/temporalserver"
 )
 
@@ -54,10 +52,8 @@ func (b *bench) openPages(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
-	sim := simulator.New(simulator.Options{Account: "acme", Seed: 1, Phases: simulator.Instant()})
+	sim, api := startSpacelift()
 	defer sim.Close()
-	sim.AddAPIKey(simulator.APIKey{ID: keyID, Secret: keySecret})
-	api := httptest.NewServer(sim)
 	defer api.Close()
 	config := filepath.Join(dir, "gantry.yaml")
 	tokens := []byte("reconcile: {interval: 0s}\ntokens:\n")

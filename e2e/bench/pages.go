@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,9 +33,9 @@ func (b *bench) pages(ctx context.Context) error {
 		return err
 	}
 	defer temporal.Stop()
-	sim := simulator.New(simulator.Options{Account: "acme", Seed: 1, Phases: simulator.Instant()})
+	sim, api := startSpacelift()
 	defer sim.Close()
-	sim.AddAPIKey(simulator.APIKey{ID: keyID, Secret: keySecret})
+	defer api.Close()
 	for i := range 500 {
 		for _, environment := range []string{"dev", "stage", "prod-eu", "prod-us"} {
 			err = errors.Join(err, sim.AddStack(simulator.Stack{
@@ -44,8 +43,6 @@ func (b *bench) pages(ctx context.Context) error {
 			}))
 		}
 	}
-	api := httptest.NewServer(sim)
-	defer api.Close()
 	config := filepath.Join(dir, "gantry.yaml")
 	tokens := "reconcile: {interval: 0s}\ntokens:\n  - {name: ann, role: operator, hash: " + authority.TokenHash(pagesToken) + "}\n"
 	if err := errors.Join(err, os.WriteFile(config, []byte(tokens), 0o600)); err != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"slices"
 	"strconv"
@@ -18,11 +17,6 @@ import (
 	"github.com/gantryhq/gantry/simulator"
 	"github.com/gantryhq/gantry/spacelift"
 	"github.com/gantryhq/gantry/temporalserver"
-)
-
-const (
-	keyID     = "01KDWKEY000000000000000001"
-	keySecret = "bench-api-key-secret" //nolint:gosec // serves loopback only
 )
 
 // reaction measures how long a plan waits for Gantry: from the moment a run is
@@ -38,16 +32,14 @@ func (b *bench) reaction(ctx context.Context) error {
 		return err
 	}
 	defer temporal.Stop()
-	sim := simulator.New(simulator.Options{Account: "acme", Seed: 1, Phases: simulator.Instant()})
+	sim, api := startSpacelift()
 	defer sim.Close()
-	api := httptest.NewServer(sim)
 	defer api.Close()
 	gantry, err := b.startGantry(ctx, dir, temporal.HostPort(), api.URL)
 	if err != nil {
 		return err
 	}
 	defer gantry.stop()
-	sim.AddAPIKey(simulator.APIKey{ID: keyID, Secret: keySecret})
 	if err := errors.Join(
 		sim.AddNamedWebhook(simulator.NamedWebhook{ID: "gantry", Endpoint: "http://" + gantry.address + "/webhook", Secret: webhookSecret, Labels: []string{deploy.WebhookLabel}}),
 		sim.AddPolicy(simulator.Policy{ID: "gantry", Engine: simulator.RegoV1, Body: deploy.Policy}),
