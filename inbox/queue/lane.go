@@ -44,6 +44,15 @@ func (q *Queue) lane(ref spacelift.RunRef) *lane {
 	return l
 }
 
+// laneOf returns the lane that a run is in, or that it would be in if it has no events in
+// memory.
+func (q *Queue) laneOf(ref spacelift.RunRef) *lane {
+	if r := q.runs[ref]; r != nil {
+		return r.lane
+	}
+	return q.lane(ref)
+}
+
 // leave has the runs that are next to have room in this lane wait in the one that they are
 // in since they began, or ended.
 func (l *lane) leave() {

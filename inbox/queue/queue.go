@@ -160,10 +160,7 @@ func (q *Queue) Arrive(e Event) {
 
 // admit pushes or holds an event, unless too many are held.
 func (q *Queue) admit(e Event) bool {
-	hash, r, l := HashOf(e.Run), q.runs[e.Run], q.lane(e.Run)
-	if r != nil {
-		l = r.lane
-	}
+	hash, l := HashOf(e.Run), q.laneOf(e.Run)
 	h := q.held[hash]
 	switch {
 	case h == nil && q.hasRoom(l):
@@ -172,7 +169,7 @@ func (q *Queue) admit(e Event) bool {
 	case q.places >= maxHeld:
 		return false
 	case h == nil:
-		h = &heldRun{hash: hash, lane: l, run: r}
+		h = &heldRun{hash: hash, lane: l, run: q.runs[e.Run]}
 		q.held[hash], l.held = h, append(l.held, h)
 	}
 	h.places, q.places = append(h.places, e.Index), q.places+1
