@@ -258,7 +258,7 @@ func (b *Book) retire(gone func(*entry) bool) {
 		b.Past = append(b.Past, e)
 	}
 	b.Held = left
-	b.Past = b.Past[max(0, len(b.Past)-maxPast):]
+	b.Past = slices.Delete(b.Past, 0, max(0, len(b.Past)-maxPast))
 	for decide.SizeOf(b.Past) > maxPastBytes {
 		b.Past = slices.Delete(b.Past, 0, 1)
 	}
