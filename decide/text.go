@@ -29,13 +29,10 @@ func TextSize(s string) (size int) {
 }
 
 func jsonSize(r rune) int {
-	switch r {
-	case '"', '\\':
+	switch {
+	case r == '"', r == '\\':
 		return 2
-	case '<', '>', '&', '\u2028', '\u2029':
-		return len(`\u0000`)
-	}
-	if r < ' ' {
+	case r < ' ', r == '<', r == '>', r == '&', r == '\u2028', r == '\u2029':
 		return len(`\u0000`)
 	}
 	return utf8.RuneLen(r)
