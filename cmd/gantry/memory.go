@@ -12,7 +12,8 @@ import (
 )
 
 // Memory is given back every givenEvery. What the heap doesn't use is, if the process has
-// allocated as much as worthwhile since: that is a collection that nothing else asks for.
+// allocated as much as worthwhile since, and once more after that, since much of it may
+// have been in use: that is a collection that nothing else asks for.
 const (
 	givenEvery = 10 * time.Second
 	worthwhile = 4 << 20 // bytes
@@ -25,11 +26,14 @@ func giveBackMemory(ctx context.Context, log *slog.Logger) {
 	program := programFile(log)
 	tick := time.NewTicker(givenEvery)
 	defer tick.Stop()
-	for given := uint64(0); ; {
-		if all := allocated(); all-given >= worthwhile {
+	for given, again := uint64(0), false; ; {
+		all := allocated()
+		much := all-given >= worthwhile
+		if much || again {
 			debug.FreeOSMemory()
 			given = all
 		}
+		again = much
 		program.release(log)
 		select {
 		case <-tick.C:
