@@ -96,7 +96,7 @@ func (f *frontDoor) count(ctx context.Context, d, stored archive.Delivery, err e
 		f.metrics.unavailable.Inc()
 		d.Outcome, d.Reason, d.Detail = archive.OutcomeUnavailable, reasonNotStored, "the inbox can't be written"
 		d = f.inbox.Log(d)
-		f.logDelivery(ctx, slog.LevelError, d, slog.Any("error", err))
+		f.deliveries.write(ctx, slog.LevelError, d, slog.Any("error", err))
 		return d, err
 	}
 	if stored.Outcome == archive.OutcomeDuplicate {
@@ -104,7 +104,7 @@ func (f *frontDoor) count(ctx context.Context, d, stored archive.Delivery, err e
 	} else {
 		f.metrics.accepted.Inc()
 	}
-	f.logDelivery(ctx, slog.LevelInfo, stored)
+	f.deliveries.write(ctx, slog.LevelInfo, stored)
 	return stored, nil
 }
 
@@ -117,7 +117,7 @@ func (f *frontDoor) ignore(ctx context.Context, d archive.Delivery, body []byte,
 	} else {
 		d = f.inbox.Log(d)
 	}
-	f.logDelivery(ctx, slog.LevelInfo, d)
+	f.deliveries.write(ctx, slog.LevelInfo, d)
 	return d
 }
 
@@ -126,31 +126,10 @@ func (f *frontDoor) refuseSigned(ctx context.Context, d archive.Delivery, depth 
 	f.metrics.refused.add(why.reason)
 	d.Outcome, d.Reason, d.Detail, d.Latency = archive.OutcomeRefused, why.reason, *why.problem.Detail, time.Since(d.ReceivedAt)
 	d = f.inbox.Log(d)
-	f.logDelivery(ctx, slog.LevelWarn, d)
+	f.deliveries.write(ctx, slog.LevelWarn, d)
 	p := why.problem
 	p.Instance = new(relative(depth, "v1/deliveries/"+d.ID))
 	return &refusal{p}
-}
-
-// logDelivery writes the log line of a request to the webhook.
-func (f *frontDoor) logDelivery(ctx context.Context, level slog.Level, d archive.Delivery, more ...slog.Attr) {
-	if !f.log.Enabled(ctx, level) {
-		return
-	}
-	attrs := [14]slog.Attr{
-		slog.String("delivery", d.ID), slog.String("outcome", string(d.Outcome)), slog.String("source", d.Source),
-		slog.String("account", string(d.Run.Account)), slog.String("stack", string(d.Run.Stack)), slog.String("run", string(d.Run.Run)),
-		slog.String("type", string(d.Type)), slog.String("state", string(d.State)), slog.Int("stateVersion", d.StateVersion),
-		slog.Int("secret", d.Secret), slog.Int("size", d.Size),
-	}
-	line := attrs[:11]
-	if d.Reason != "" {
-		line = append(line, slog.String("reason", d.Reason), slog.String("detail", d.Detail))
-	}
-	// Without the logger, which would look up its caller for each line.
-	r := slog.NewRecord(time.Now(), level, "notification", 0)
-	r.AddAttrs(append(line, more...)...)
-	_ = f.log.Handler().Handle(ctx, r) // a logger ignores errors as well
 }
 
 func toAPIReceipt(d archive.Delivery) genserver.ReceiveNotificationResponseObject {

@@ -45,6 +45,7 @@ type frontDoor struct {
 	proxied    untrustedProxies
 	inbox      Inbox
 	metrics    *metrics
+	deliveries *deliveryLog
 	log        *slog.Logger
 }
 
@@ -54,7 +55,7 @@ func newFrontDoor(cfg Config, box Inbox, m *metrics, log *slog.Logger) (*frontDo
 	}
 	f := &frontDoor{
 		sources: sources{cfg.TrustedProxies}, refusals: newRefusalLimiter(cfg.Refusals), bodies: newBudget(),
-		mismatches: newMismatchDetector(cfg.Accounts, log), inbox: box, metrics: m, log: log,
+		mismatches: newMismatchDetector(cfg.Accounts, log), inbox: box, metrics: m, deliveries: newDeliveryLog(log), log: log,
 	}
 	for _, a := range cfg.Accounts {
 		if f.account(a.Name) != nil {
@@ -309,7 +310,7 @@ func (f *frontDoor) refuse(w http.ResponseWriter, r *http.Request, req *request,
 	f.metrics.refused.add(why.reason)
 	d.Outcome, d.Reason, d.Detail, d.Latency = archive.OutcomeRefused, why.reason, *why.problem.Detail, time.Since(d.ReceivedAt)
 	d = f.inbox.Log(d)
-	f.logDelivery(r.Context(), slog.LevelWarn, d)
+	f.deliveries.write(r.Context(), slog.LevelWarn, d)
 	p := why.problem
 	p.Instance = new(relative(req.depth, "v1/deliveries/"+d.ID))
 	if why.reason == reasonLargeBodies {

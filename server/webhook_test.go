@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -305,6 +307,31 @@ func TestEveryNotificationIsLoggedWithItsReason(t *testing.T) {
 	if lines[2]["outcome"] != "refused" || lines[2]["reason"] != "signature-mismatch" {
 		t.Errorf("refused: %v", lines[2])
 	}
+}
+
+// A flood doesn't fill the log: it says how many deliveries it leaves out. What needs
+// attention has lines nevertheless.
+func TestAFloodDoesNotFillTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		body := example(t, "run_tracked_unconfirmed")
+		for range 1010 {
+			r.receipt(body)
+		}
+		r.deliver("guess", "{}")
+		if lines := r.log.entries(t, "notification"); len(lines) != 1001 || lines[1000]["outcome"] != "refused" {
+			t.Errorf("%d lines, the last %v", len(lines), lines[len(lines)-1])
+		}
+		<-time.After(time.Second + time.Millisecond)
+		left := r.log.entries(t, "notifications without a line of their own")
+		if len(left) != 1 || left[0]["count"] != 10.0 || left[0]["level"] != "INFO" {
+			t.Errorf("left out: %v", left)
+		}
+		r.receipt(body)
+		if lines := r.log.entries(t, "notification"); len(lines) != 1002 {
+			t.Errorf("%d lines after the flood, want 1002", len(lines))
+		}
+	})
 }
 
 // TestAClosedInboxIsA503: what can't be stored is not acknowledged.
