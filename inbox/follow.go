@@ -94,8 +94,9 @@ func (in *Inbox) follow(ctx context.Context) error {
 // returns the indexes of the dead events whose bodies it has. It leaves out what would be
 // trimmed soon; pending events are, unless they are few.
 func (in *Inbox) collect(b *archive.Batch, next uint64, few bool) (dead []uint64, err error) {
+	var room []byte // no row keeps a part of it
 	for b.Through+1 < next && b.Len() < min(chunk, in.allowed) {
-		block, err := in.records.Block(b.Through + 1)
+		block, err := in.records.Block(b.Through+1, &room)
 		if errors.Is(err, wal.ErrNotFound) || err == nil && block.First >= next {
 			b.Through = next - 1
 			break
@@ -107,7 +108,10 @@ func (in *Inbox) collect(b *archive.Batch, next uint64, few bool) (dead []uint64
 			idx := block.First + uint64(i)
 			dead = append(dead, in.finish(b, readMarks(rec))...)
 			listed := idx+uint64(in.opts.Archive.Entries.Count) >= next || few && in.records.Pending(idx)
-			if e, err := readEvent(rec); err == nil && listed {
+			if !listed {
+				continue
+			}
+			if e, err := readEvent(rec); err == nil {
 				e.Latency = latency(rec[0], &e.Delivery, block.At)
 				e.Index, e.Body = idx, nil
 				b.Add(e)

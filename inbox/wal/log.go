@@ -326,8 +326,9 @@ func (l *Log) Read(idx uint64) ([]byte, error) {
 }
 
 // Block reads the block that begins with a record, or the first one behind it.
-// ErrNotFound: there is none.
-func (l *Log) Block(from uint64) (b Block, err error) {
+// Its records are in room, which grows if needed, until that is used again. ErrNotFound:
+// there is none.
+func (l *Log) Block(from uint64, room *[]byte) (b Block, err error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	var s *segment
@@ -350,11 +351,12 @@ func (l *Log) Block(from uint64) (b Block, err error) {
 	if !ok {
 		return Block{First: from, Recs: make([][]byte, 1)}, nil
 	}
-	raw = make([]byte, b.size-blockHeader)
-	if _, err := s.f.ReadAt(raw, at+blockHeader); err != nil {
+	n := b.size - blockHeader
+	*room = slices.Grow((*room)[:0], n)[:n]
+	if _, err := s.f.ReadAt(*room, at+blockHeader); err != nil {
 		return b, err
 	}
-	b.readRecords(raw)
+	b.readRecords(*room)
 	return b, nil
 }
 

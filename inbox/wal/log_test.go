@@ -90,7 +90,7 @@ func TestRecordsOfAnySize(t *testing.T) {
 			if rec, err := l.Read(uint64(i + 1)); err != nil || len(rec) != size || len(bytes.Trim(rec, "p")) > 0 {
 				t.Errorf("%s: size %d: %d bytes (%v)", when, size, len(rec), err)
 			}
-			if b, err := l.Block(uint64(i + 1)); err != nil || b.First != uint64(i+1) || len(b.Recs) != 1 || len(b.Recs[0]) != size {
+			if b, err := l.Block(uint64(i+1), new([]byte)); err != nil || b.First != uint64(i+1) || len(b.Recs) != 1 || len(b.Recs[0]) != size {
 				t.Errorf("%s: size %d: the block of %d has %d records (%v)", when, size, b.First, len(b.Recs), err)
 			}
 		}
