@@ -35,7 +35,7 @@ func nonEmpty[T comparable](v T) *T {
 	if v == empty {
 		return nil
 	}
-	return &v
+	return new(v) // only now: &v would be allocated for an empty one, too
 }
 
 // nonZero returns nil for a time that the API leaves out.
