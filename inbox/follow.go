@@ -13,11 +13,12 @@ import (
 const (
 	chunk = 500 // rows of one transaction, about
 
-	// A row costs more processor time than accepting its event. While more events
-	// arrive than this a second, the archive lags, and catches up later.
+	// A row costs more processor time than accepting its event, so the archive has at most
+	// so many a second. While more events arrive, it lags, and catches up later.
 	archivePace = 2000
 
-	// While more events than busyRate arrive a second, people read so many times a second.
+	// While more events than busyRate arrive a second, the archive has as many rows a second,
+	// and people read so many times a second.
 	busyRate = 1000
 	busyRead = 50
 

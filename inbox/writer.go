@@ -272,10 +272,14 @@ func (in *Inbox) housekeeper() {
 // written.
 func (in *Inbox) tidy(ctx context.Context, tight bool) {
 	keep := wal.Retention{Count: in.opts.Bodies.Count, Bytes: in.opts.Bodies.Bytes}
-	in.allow(archivePace)
-	if tight {
+	switch {
+	case tight:
 		in.allow(math.MaxInt)
 		keep = wal.Retention{}
+	case in.busy():
+		in.allow(busyRate)
+	default:
+		in.allow(archivePace)
 	}
 	err := in.follow(ctx)
 	lost, trimErr := in.archive.Trim(ctx, in.records.Stats().First, tight)
