@@ -68,9 +68,10 @@ const (
 	// The pause of a run after a failure doubles from one to the other; half of it is random.
 	minPause, maxPause = 100 * time.Millisecond, 30 * time.Second
 
-	// While more events than busyRate arrive a second, signals are so far apart, and carry
-	// more: Temporal needs more processor time for one than all else for an event.
-	busyPause = 5 * time.Millisecond
+	// While more events than busyRate arrive a second, signals are twice as far apart as one
+	// takes, within these bounds, and carry more: Temporal needs more processor time for one
+	// than all else for an event, and as much again for what the execution does then.
+	minBusyPause, maxBusyPause = 5 * time.Millisecond, 20 * time.Millisecond
 
 	downAfter  = 10 * time.Second // without success
 	windowSpan = 500 * time.Millisecond
@@ -191,7 +192,7 @@ func (f *Forwarder) claim(ctx context.Context, now time.Time) (*job, time.Time) 
 	if r == nil {
 		return nil, queue.Earlier(again, f.preempt(now))
 	}
-	f.paced = now.Add(busyPause)
+	f.paced = now.Add(min(max(minBusyPause, 2*f.usual), maxBusyPause))
 	j := &job{run: r, retry: r.Attempts > 0, began: now}
 	j.ctx, j.cancel = context.WithCancelCause(ctx)
 	if f.jobs = append(f.jobs, j); j.retry {

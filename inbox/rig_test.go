@@ -73,6 +73,8 @@ func pass(d time.Duration) { <-time.After(d) }
 // fakeTarget records the signals it receives; fail, if set, decides about each
 // signal first.
 type fakeTarget struct {
+	takes time.Duration // for each signal
+
 	mu      sync.Mutex
 	signals [][]managed.RunEvent
 	fail    func(run spacelift.RunRef, events []managed.RunEvent) error
@@ -84,6 +86,7 @@ func (t *fakeTarget) Signal(ctx context.Context, run spacelift.RunRef, events []
 			return fmt.Errorf("signal of %s carries an event of %s", run, e.Run)
 		}
 	}
+	pass(t.takes)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.fail != nil {
