@@ -22,7 +22,7 @@ const (
 
 // frontDoor compares the webhook with a bare handler: without a store, which shows
 // what the handler costs, with Temporal stopped, and with Temporal running and
-// accepting the forwarder's events.
+// accepting the forwarder's events. Spacelift answers, and knows none of the runs.
 func (b *bench) frontDoor(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "gantry-bench-")
 	if err != nil {
@@ -50,7 +50,10 @@ func (b *bench) frontDoor(ctx context.Context) error {
 	if handler.stop(); err != nil {
 		return err
 	}
-	if err := b.compareGantry(ctx, t, bare, filepath.Join(dir, "stopped"), "stopped", "127.0.0.1:1"); err != nil {
+	sim, api := startSpacelift()
+	defer sim.Close()
+	defer api.Close()
+	if err := b.compareGantry(ctx, t, bare, filepath.Join(dir, "stopped"), "stopped", "127.0.0.1:1", api.URL); err != nil {
 		return err
 	}
 	temporal, err := startTemporal(ctx)
@@ -60,7 +63,7 @@ func (b *bench) frontDoor(ctx context.Context) error {
 	defer temporal.stop()
 	loadRuns.Store(runsAtFullSpeed)
 	defer loadRuns.Store(0)
-	return b.compareGantry(ctx, t, bare, filepath.Join(dir, "up"), "up", temporal.address)
+	return b.compareGantry(ctx, t, bare, filepath.Join(dir, "up"), "up", temporal.address, api.URL)
 }
 
 // startSelf starts one of this program's servers.
@@ -81,8 +84,8 @@ func startSelf(ctx context.Context, flag string) (*program, error) {
 }
 
 // compareGantry measures the product, and what it keeps in memory.
-func (b *bench) compareGantry(ctx context.Context, t io.Writer, bare *program, dir, state, temporal string) error {
-	gantry, err := b.startGantry(ctx, dir, temporal, "http://127.0.0.1:1")
+func (b *bench) compareGantry(ctx context.Context, t io.Writer, bare *program, dir, state, temporal, spacelift string) error {
+	gantry, err := b.startGantry(ctx, dir, temporal, spacelift)
 	if err != nil {
 		return err
 	}
