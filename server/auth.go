@@ -26,6 +26,7 @@ type keyring struct {
 	trusts   bool          // issuers, whose people aren't known in advance
 	sources  sources
 	failures *refusalLimiter // a bucket of its own: neither failed notifications nor failed calls use up the other's
+	away     *lineLimit      // lines about issuers that are away: strangers can cause them
 	refused  reasonCounters
 	log      *slog.Logger
 	audit    *audit.Log
@@ -41,7 +42,7 @@ func newKeyring(cfg Config, m *metrics, log *slog.Logger) (*keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &keyring{issuers: issuers, trusts: len(cfg.Issuers) > 0, sources: sources{cfg.TrustedProxies}, failures: newRefusalLimiter(cfg.Refusals), refused: m.refusedTokens, log: log, audit: cfg.Audit}
+	k := &keyring{issuers: issuers, trusts: len(cfg.Issuers) > 0, sources: sources{cfg.TrustedProxies}, failures: newRefusalLimiter(cfg.Refusals), away: newLineLimit(1, 10), refused: m.refusedTokens, log: log, audit: cfg.Audit}
 	k.rules.Store(rules)
 	k.signIn, err = newSignIn(cfg, k)
 	return k, err
@@ -189,7 +190,9 @@ type refusedCaller struct {
 func (k *keyring) record(w http.ResponseWriter, r *http.Request, err error) refusedCaller {
 	switch {
 	case is[*authority.IssuerUnavailableError](err):
-		k.log.WarnContext(r.Context(), "issuer unavailable", "requestId", requestIDOf(w), "error", err)
+		if k.away.allow(r.Context(), k.log, slog.LevelWarn, "requests without a line of their own: the issuer of their token is unavailable") {
+			k.log.WarnContext(r.Context(), "issuer unavailable", "requestId", requestIDOf(w), "error", err)
+		}
 		return refusedCaller{reason: reasonUnavailable}
 	case errors.Is(err, errCrossSite):
 		k.refused.add(reasonCrossSite)

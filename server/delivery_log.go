@@ -3,10 +3,7 @@ package server
 import (
 	"context"
 	"log/slog"
-	"sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/gantryhq/gantry/inbox/archive"
 )
@@ -19,12 +16,11 @@ const linesPerSecond = 1000
 // deliveryLog writes the log lines of requests to the webhook.
 type deliveryLog struct {
 	log              *slog.Logger
-	usual, attention lineLimit
+	usual, attention *lineLimit
 }
 
 func newDeliveryLog(log *slog.Logger) *deliveryLog {
-	limit := func() lineLimit { return lineLimit{lines: rate.NewLimiter(linesPerSecond, linesPerSecond)} }
-	return &deliveryLog{log: log, usual: limit(), attention: limit()}
+	return &deliveryLog{log: log, usual: newLineLimit(linesPerSecond, linesPerSecond), attention: newLineLimit(linesPerSecond, linesPerSecond)}
 }
 
 // write writes a delivery's line, or counts it for the line that says how many had none.
@@ -32,12 +28,11 @@ func (l *deliveryLog) write(ctx context.Context, level slog.Level, d archive.Del
 	if !l.log.Enabled(ctx, level) {
 		return
 	}
-	limit := &l.usual
+	limit := l.usual
 	if level >= slog.LevelWarn {
-		limit = &l.attention
+		limit = l.attention
 	}
-	if !limit.lines.Allow() {
-		limit.leaveOut(ctx, l.log, level)
+	if !limit.allow(ctx, l.log, level, "notifications without a line of their own") {
 		return
 	}
 	attrs := [14]slog.Attr{
@@ -54,19 +49,4 @@ func (l *deliveryLog) write(ctx context.Context, level slog.Level, d archive.Del
 	r := slog.NewRecord(time.Now(), level, "notification", 0)
 	r.AddAttrs(append(line, more...)...)
 	_ = l.log.Handler().Handle(ctx, r) // a logger ignores errors as well
-}
-
-// lineLimit limits the lines of a kind.
-type lineLimit struct {
-	lines *rate.Limiter
-	left  atomic.Int64 // deliveries without a line since the last line that said so
-}
-
-// leaveOut counts a delivery without a line. The first has a line written a second later.
-func (l *lineLimit) leaveOut(ctx context.Context, log *slog.Logger, level slog.Level) {
-	if l.left.Add(1) == 1 {
-		time.AfterFunc(time.Second, func() {
-			log.Log(context.WithoutCancel(ctx), level, "notifications without a line of their own", "count", l.left.Swap(0))
-		})
-	}
 }

@@ -54,6 +54,21 @@ func TestAPersonOfAnIssuerApproves(t *testing.T) {
 	}
 }
 
+// While an issuer is away nobody's token counts or is refused, so a flood of them must not
+// fill the log.
+func TestAnIssuerThatIsAwayDoesNotFillTheLog(t *testing.T) {
+	i := issuertest.New(t)
+	token := i.Sign(jane("dba"))
+	i.Close()
+	r := newRig(t, trusts(i))
+	for range 50 {
+		wantProblem(t, r.get("/v1/me", token), http.StatusServiceUnavailable, "issuer-unavailable")
+	}
+	if n := len(r.log.entries(t, "issuer unavailable")); n < 10 || n > 20 {
+		t.Errorf("%d lines about 50 requests, want the first ten", n)
+	}
+}
+
 // What doesn't count is refused, with a remedy for the caller and no secret on the log.
 func TestTokensOfIssuersThatDoNotCount(t *testing.T) {
 	i, another := issuertest.New(t), issuertest.New(t)
